@@ -1,0 +1,75 @@
+package holdfast
+
+import "time"
+
+// BackupStatus is how far a backup has come.
+type BackupStatus string
+
+// The states of a backup. Only a completed one can be restored; a deleted one
+// is kept as a row until its space is free.
+const (
+	BackupPending   BackupStatus = "pending"
+	BackupCompleted BackupStatus = "completed"
+	BackupFailed    BackupStatus = "failed"
+	BackupDeleted   BackupStatus = "deleted"
+)
+
+// Backup is an offsite copy of all disks of a VPS at one instant.
+type Backup struct {
+	ID        BackupID
+	AccountID AccountID
+	VPSID     VPSID
+	Status    BackupStatus
+	Type      string // "manual" or "scheduled"
+	Note      string
+	Protected bool
+	Site      string
+	// RequestedAt is when it was asked for, PointAt the instant of its data;
+	// zero until it is completed.
+	RequestedAt time.Time
+	PointAt     time.Time
+	// Point names the change tracking that began with it.
+	Point string
+	// Generation of the VPS's disks that it was taken of.
+	Generation int
+	// The sizes are bytes: SizeBytes of all disks, and what was found changed
+	// and was sent, over all attempts.
+	SizeBytes        int64
+	ChangedBytes     int64
+	TransferredBytes int64
+	Incremental      string // "full", "incremental", "repair"
+	Consistency      string // "crash", "filesystem", "offline"
+	// What the VPS was, for a restore after it is gone.
+	CPUCores  int
+	MemoryMiB int
+	Disks     []VPSDisk
+	Boot      Boot
+	OS        *OperatingSystem
+}
+
+// How a backup relates to the ones before it.
+const (
+	IncrementalFull  = "full"        // nothing before it could be built on
+	IncrementalDelta = "incremental" // only what changed was read
+	IncrementalFixed = "repair"      // change tracking was lost: all was read, only what differs sent
+)
+
+// What may be relied on in a backup's file systems.
+const (
+	ConsistencyCrash   = "crash"   // as after a power cut
+	ConsistencyOffline = "offline" // the VPS was stopped
+)
+
+// Quota is the use of a VPS's backup slots.
+type Quota struct {
+	Used  int
+	Limit int // negative: none
+}
+
+// Remaining is how many slots are free, and false when there is no limit.
+func (q Quota) Remaining() (int, bool) {
+	if q.Limit < 0 {
+		return 0, false
+	}
+	return max(0, q.Limit-q.Used), true
+}

@@ -1,0 +1,59 @@
+package holdfast
+
+import "time"
+
+// The inputs of operations: all that a runner needs, so that a host works
+// without a database. They hold no secrets.
+
+// BackupInput is the input of KindBackup.
+type BackupInput struct {
+	Disks []VPSDisk `json:"disks"`
+	// Parents are the committed backups of this VPS whose disks' generation is
+	// still in force, the newest first.
+	Parents []ParentBackup `json:"parents,omitempty"`
+	// Earlier is the newest committed backup of all, used to tell "repair" from
+	// "full"; "" if there is none.
+	Earlier    BackupID `json:"earlier,omitempty"`
+	Generation int      `json:"generation"`
+}
+
+// ParentBackup is a backup that an incremental may build on.
+type ParentBackup struct {
+	ID    BackupID `json:"id"`
+	Point string   `json:"point"`
+}
+
+// MachineInput is the input of KindVPSCreate, and part of RestoreInput.
+type MachineInput struct {
+	Hostname  string     `json:"hostname"`
+	CPUCores  int        `json:"cpuCores"`
+	MemoryMiB int        `json:"memoryMiB"`
+	Disks     []VPSDisk  `json:"disks"`
+	Boot      Boot       `json:"boot"`
+	MAC       string     `json:"mac"`
+	Network   string     `json:"network"`
+	Forward   []int      `json:"forward"` // guest ports to forward
+	Image     *DiskImage `json:"image,omitempty"`
+	Start     bool       `json:"start"`
+}
+
+// DiskImage is what the first disk of a new VPS begins with.
+type DiskImage struct {
+	Path   string `json:"path"`
+	Format string `json:"format"`
+}
+
+// RestoreInput is the input of KindRestoreToPayg. The operation's VPS is the
+// new Cloud VM.
+type RestoreInput struct {
+	Source  VPSID        `json:"source"`
+	Region  string       `json:"region"`
+	Machine MachineInput `json:"machine"`
+	// Total is the sum of the backup's disks in bytes, for the progress.
+	Total int64 `json:"total"`
+}
+
+// StopInput is the input of KindVPSStop.
+type StopInput struct {
+	Grace time.Duration `json:"grace"` // 0: by force at once
+}

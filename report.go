@@ -1,0 +1,30 @@
+package holdfast
+
+import "time"
+
+// The reports of operations: what a runner found and did, from which the
+// control plane writes rows and the job's result.
+
+// BackupReport is the report of KindBackup.
+type BackupReport struct {
+	PointAt          time.Time `json:"pointAt"`
+	Point            string    `json:"point"`
+	SizeBytes        int64     `json:"sizeBytes"`
+	ChangedBytes     int64     `json:"changedBytes"`
+	TransferredBytes int64     `json:"transferredBytes"` // over all attempts
+	Incremental      string    `json:"incremental"`
+	Consistency      string    `json:"consistency"`
+}
+
+// MachineReport is the report of KindVPSCreate, KindVPSStart, KindVPSStop and
+// KindVPSDelete, and part of RestoreReport.
+type MachineReport struct {
+	Power PowerState      `json:"power"`
+	Ports []ForwardedPort `json:"ports,omitempty"`
+}
+
+// RestoreReport is the report of KindRestoreToPayg.
+type RestoreReport struct {
+	MachineReport
+	BytesWritten int64 `json:"bytesWritten"`
+}
