@@ -1,0 +1,178 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"holdfast/test/guest/guestlog"
+)
+
+const (
+	noiseSize  = 64 << 10
+	noiseEvery = 16
+	noiseFrom  = 32 << 20 // behind the log, and away from its chunks
+	noiseEnd   = 64 << 20
+)
+
+// logger runs at most one log at a time.
+type logger struct {
+	mu      sync.Mutex
+	quit    chan struct{} // closed to end the writer; nil when none runs
+	done    chan struct{} // closed when it has ended
+	failure error         // why it ended by itself
+
+	last    atomic.Uint64
+	writes  atomic.Uint64
+	totalNS atomic.Int64
+	maxNS   atomic.Int64
+}
+
+// start begins or continues the log on the devices dev=…&dev=…, in that order.
+func (l *logger) start(r *http.Request) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.quit != nil {
+		return "", errors.New("a log is being written already")
+	}
+	var files []*os.File
+	var disks []guestlog.Device
+	closeAll := func() (err error) {
+		for _, f := range files {
+			err = errors.Join(err, f.Close())
+		}
+		return err
+	}
+	for _, path := range r.URL.Query()["dev"] {
+		f, err := os.OpenFile(path, os.O_RDWR|syscall.O_DIRECT|syscall.O_DSYNC, 0)
+		if err != nil {
+			return "", errors.Join(err, closeAll())
+		}
+		files = append(files, f)
+		disks = append(disks, direct{f})
+	}
+	writer, err := guestlog.NewWriter(rand.Uint64()|1, aligned(guestlog.SlotSize), disks...)
+	if err != nil {
+		return "", errors.Join(err, closeAll())
+	}
+	l.quit, l.done, l.failure = make(chan struct{}), make(chan struct{}), nil
+	l.last.Store(writer.Last())
+	go func() {
+		err := errors.Join(l.write(writer, files), closeAll())
+		if err != nil {
+			fmt.Println("GUEST-FAILED log:", err)
+		}
+		l.failure = err
+		close(l.done)
+	}()
+	return strconv.FormatUint(writer.Last(), 10), nil
+}
+
+// write appends until it is told to stop, with noise between the entries.
+func (l *logger) write(writer *guestlog.Writer, files []*os.File) error {
+	noise := aligned(noiseSize)
+	for {
+		select {
+		case <-l.quit:
+			return nil
+		default:
+		}
+		began := time.Now()
+		if err := writer.Append(); err != nil {
+			return err
+		}
+		l.measure(time.Since(began))
+		l.last.Store(writer.Last())
+		if writer.Last()%noiseEvery == 0 {
+			if err := writeNoise(noise, files); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (l *logger) measure(took time.Duration) {
+	l.writes.Add(1)
+	l.totalNS.Add(int64(took))
+	if int64(took) > l.maxNS.Load() {
+		l.maxNS.Store(int64(took)) // only the writer raises it
+	}
+}
+
+// writeNoise writes one random block to each disk that reaches so far.
+func writeNoise(noise []byte, files []*os.File) error {
+	for i := 0; i < len(noise); i += 512 {
+		noise[i] = byte(rand.Uint32())
+	}
+	at := noiseFrom + rand.Int64N((noiseEnd-noiseFrom)/noiseSize)*noiseSize
+	for _, f := range files {
+		// ENOSPC from a block device: the place lies behind its end.
+		if _, err := f.WriteAt(noise, at); err != nil && !errors.Is(err, syscall.ENOSPC) {
+			return err
+		}
+	}
+	return nil
+}
+
+// stop ends the log; the disks are at rest when it answers.
+func (l *logger) stop(*http.Request) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.quit == nil {
+		return "", errors.New("no log is being written")
+	}
+	close(l.quit)
+	<-l.done
+	l.quit = nil
+	return strconv.FormatUint(l.last.Load(), 10), l.failure
+}
+
+// count is the number of the last entry that is durable on every disk. It is
+// an error once the writer has failed, so that no test waits for it in vain.
+func (l *logger) count(*http.Request) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.done != nil {
+		select {
+		case <-l.done:
+			if l.failure != nil {
+				return "", l.failure
+			}
+		default:
+		}
+	}
+	return strconv.FormatUint(l.last.Load(), 10), nil
+}
+
+// latency answers and resets count, mean and maximum of the time an entry took
+// on all disks, in microseconds.
+func (l *logger) latency(*http.Request) (string, error) {
+	n, total, longest := l.writes.Swap(0), l.totalNS.Swap(0), l.maxNS.Swap(0)
+	return fmt.Sprintf(`{"entries":%d,"meanMicros":%d,"maxMicros":%d}`,
+		n, total/1000/max(int64(n), 1), longest/1000), nil
+}
+
+// direct makes reads of any buffer possible on a file opened with O_DIRECT.
+type direct struct{ *os.File }
+
+func (d direct) ReadAt(p []byte, off int64) (int, error) {
+	buffer := aligned(len(p))
+	n, err := d.File.ReadAt(buffer, off)
+	return copy(p, buffer[:n]), err
+}
+
+// aligned is a buffer that direct I/O accepts.
+func aligned(n int) []byte {
+	const page = 4096
+	b := make([]byte, n+page)
+	shift := (page - int(uintptr(unsafe.Pointer(&b[0]))%page)) % page
+	return b[shift:][:n]
+}
