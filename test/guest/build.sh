@@ -138,9 +138,9 @@ chmod 755 "$root/sbin/init"
 (cd "$here" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$root/bin/agent" ./agent)
 find "$root" "$initrd" -exec touch -h -d @0 {} +
 
-E2FSPROGS_FAKE_TIME=1 mke2fs -q -t ext4 -L root -m 0 -U 00000000-0000-0000-0000-000000000001 \
+E2FSPROGS_FAKE_TIME=1 mke2fs -q -t ext4 -b 4096 -N 4096 -L root -m 0 -U 00000000-0000-0000-0000-000000000001 \
 	-E lazy_itable_init=0,root_owner=0:0,hash_seed=00000000-0000-0000-0000-000000000002 \
-	-d "$root" "$tmp/root.raw" "$root_size"
+	-d "$root" "$tmp/root.raw" "$root_size" >"$tmp/mke2fs.log"
 qemu-img convert -f raw -O qcow2 "$tmp/root.raw" "$tmp/root.qcow2"
 
 cp "$kernel" "$tmp/vmlinuz"
