@@ -1,0 +1,126 @@
+# Everything here works on a fresh Debian 12 or 13 with Go, make and git.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# tcg works everywhere; kvm is for machines with real KVM. It is never guessed:
+# /dev/kvm also opens where guests then hang.
+ACCEL ?= tcg
+FUZZTIME ?= 30s
+
+# mke2fs and friends are outside a user's PATH on Debian.
+export PATH := $(PATH):/usr/sbin:/sbin
+# A test that lacks a tool or a right must fail, not skip.
+export HOLDFAST_MUST_RUN := all
+
+LINTER_VERSION := v2.15.0
+LINTER := build/bin/golangci-lint
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# The rings of tests, by import path. What is in none of them needs no VM.
+RACE_RING := ^holdfast/(operation|control|vault|api)(/|$$)
+GUEST_RING := ^holdfast/(compute/qemu|internal/vmtest|test/e2e)(/|$$)
+KILL_RING := ^holdfast/test/crash(/|$$)
+
+# packages lists those of a ring, and fails when there are none: `go test`
+# without packages would quietly test something else.
+packages = packages=$$(go list ./... | grep -E '$(1)') || { echo "no packages match $(1)" >&2; exit 1; }
+# ring runs go test on $$packages; noskip fails on any skipped test.
+ring = go test -json $(1) $$packages | go run ./test/noskip $(2)
+
+.PHONY: help
+help: ## show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+# --- the product --------------------------------------------------------------
+
+.PHONY: demo
+demo: install-deps guest build ## see it work on real VMs: back up, change, restore (ACCEL=kvm on real KVM)
+	@ACCEL=$(ACCEL) HOLDFAST_BIN=$(CURDIR)/build/holdfast test/demo/demo.sh
+
+.PHONY: demo-stop
+demo-stop: ## stop the demo's service and its VMs
+	@test/demo/stop.sh
+
+.PHONY: build
+build: check-go ## build/holdfast, one static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o build/holdfast ./cmd/holdfast
+
+# --- tests ---------------------------------------------------------------------
+
+.PHONY: test
+test: test-unit test-race test-guests test-kills ## all tests of a change, the fast ones first
+
+.PHONY: test-unit
+test-unit: install-deps ## tests without VMs, but for those of test-race
+	@packages=$$(go list ./... | grep -vE '$(RACE_RING)|$(GUEST_RING)|$(KILL_RING)'); \
+	$(call ring,-timeout 4m)
+
+.PHONY: test-race
+test-race: install-deps ## operation, control, vault and api under the race detector
+	@$(call packages,$(RACE_RING)); \
+	CGO_ENABLED=1 $(call ring,-race -timeout 4m)
+
+.PHONY: test-guests
+test-guests: install-deps guest build ## real guests: live backups, incrementals, restores that boot
+	@$(call packages,$(GUEST_RING)); \
+	$(call ring,-count=1 -p 1 -timeout 8m,-v)
+
+.PHONY: test-kills
+test-kills: install-deps guest build ## SIGKILL in the middle: every operation still ends once and well
+	@$(call packages,$(KILL_RING)); \
+	$(call ring,-count=1 -p 1 -timeout 5m,-v)
+
+.PHONY: test-full
+test-full: install-deps guest build fuzz ## whole matrices and fuzzing, before a release (hours)
+	@$(call packages,.); \
+	HOLDFAST_FULL=1 CGO_ENABLED=1 $(call ring,-count=1 -race -p 1 -timeout 4h,-v)
+
+.PHONY: fuzz
+fuzz: check-go ## every fuzz target for FUZZTIME (30s)
+	@grep -rlE '^func Fuzz[A-Z]' --include='*_test.go' . | xargs -rn1 dirname | sort -u | while read -r dir; do \
+		for target in $$(go test -list '^Fuzz' $$dir | grep '^Fuzz'); do \
+			echo "== $$dir $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; \
+	done
+
+.PHONY: bench
+bench: check-go ## benchmarks of the vault and the disks
+	go test -run '^$$' -bench . -benchmem ./vault/... ./disk/...
+
+.PHONY: check
+check: install-deps $(LINTER) ## formatting, vet, linter, tidy modules, static build
+	@unformatted=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0r ls 2>/dev/null | xargs -r gofmt -l); \
+	if [ -n "$$unformatted" ]; then echo "gofmt -w $$unformatted" >&2; exit 1; fi
+	go mod tidy -diff
+	go vet ./...
+	$(LINTER) run
+	$(MAKE) --no-print-directory build
+
+# --- what is needed ---------------------------------------------------------------
+
+.PHONY: install-deps
+install-deps: check-go ## install the Debian packages that are missing, if any
+	@scripts/install-deps.sh
+
+.PHONY: check-go
+check-go:
+	@scripts/check-go.sh
+
+.PHONY: guest
+guest: install-deps
+	@test/guest/build.sh build/guest
+
+# The linter is built from source once, so that it is the same everywhere.
+$(LINTER): Makefile | check-go
+	@if $(LINTER) version 2>/dev/null | grep -qF 'version $(LINTER_VERSION:v%=%) '; then touch $(LINTER); else \
+		echo "building golangci-lint $(LINTER_VERSION) (a few minutes, once)"; \
+		GOBIN=$(CURDIR)/build/bin CGO_ENABLED=0 go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINTER_VERSION); \
+	fi
+
+.PHONY: clean
+clean: ## stop the demo and remove all that was built
+	@if [ -e .demo ]; then $(MAKE) --no-print-directory demo-stop; fi
+	rm -rf build .demo

@@ -1,0 +1,60 @@
+#!/bin/bash
+# Installs what demo and tests need and this machine lacks, from the
+# distribution's own packages. When all is there it does and asks nothing.
+set -euo pipefail
+export PATH=$PATH:/usr/sbin:/sbin
+
+# command  package
+#   qemu-storage-daemon is in qemu-system-common on Debian 12, which
+#   qemu-system-x86 brings, and in qemu-utils on Debian 13.
+table='
+qemu-system-x86_64   qemu-system-x86
+qemu-img             qemu-utils
+qemu-nbd             qemu-utils
+qemu-storage-daemon  qemu-system-x86,qemu-utils
+mke2fs               e2fsprogs
+curl                 curl
+gcc                  gcc
+flock                util-linux
+gzip                 gzip
+git                  git
+'
+
+declare -A wanted=()
+while read -r command packages; do
+	[ -n "$command" ] || continue
+	command -v "$command" >/dev/null && continue
+	for package in ${packages//,/ }; do wanted[$package]=1; done
+done <<<"$table"
+# The race detector links against the C library, and downloads need roots of trust.
+[ -e /usr/include/stdlib.h ] || wanted[libc6-dev]=1
+[ -e /etc/ssl/certs/ca-certificates.crt ] || wanted[ca-certificates]=1
+[ "${#wanted[@]}" -gt 0 ] || exit 0
+
+mapfile -t packages < <(printf '%s\n' "${!wanted[@]}" | sort)
+install=(apt-get install -y -q --no-install-recommends "${packages[@]}")
+
+refuse() {
+	echo "Missing packages: $1. Install them as root:" >&2
+	echo "  apt-get update && ${install[*]}" >&2
+	exit 1
+}
+
+command -v apt-get >/dev/null || {
+	echo "Missing: ${packages[*]} (names of Debian packages), and there is no apt-get to install them" >&2
+	exit 1
+}
+root=(env)
+if [ "$(id -u)" -ne 0 ]; then
+	sudo -n true 2>/dev/null || refuse "${packages[*]}"
+	root=(sudo -n env)
+fi
+root+=(DEBIAN_FRONTEND=noninteractive)
+
+echo "installing ${packages[*]}"
+# The lists are fetched only when they are absent or too old to serve.
+if apt-get install -s -q "${packages[@]}" >/dev/null 2>&1 && "${root[@]}" "${install[@]}"; then
+	exit 0
+fi
+"${root[@]}" apt-get update -q
+"${root[@]}" "${install[@]}" || refuse "${packages[*]}"
