@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,11 +11,11 @@ import (
 
 // event is one line of go test -json; see go doc test2json.
 type event struct {
-	Action  string
-	Package string
-	Test    string
-	Output  string
-	Elapsed float64
+	Action  string  `json:"Action"`
+	Package string  `json:"Package"`
+	Test    string  `json:"Test"`
+	Output  string  `json:"Output"`
+	Elapsed float64 `json:"Elapsed"` // seconds
 }
 
 type test struct{ pkg, name string }
@@ -39,7 +40,7 @@ func (w *watch) read(r io.Reader) error {
 		if len(line) > 0 {
 			w.line(line)
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return w.verdict()
 		}
 		if err != nil {
@@ -118,7 +119,7 @@ func (w *watch) verdict() error {
 	case len(w.skipped) > 0:
 		return fmt.Errorf("%d tests were skipped; a missing tool must be a failure", len(w.skipped))
 	case w.ran == 0:
-		return fmt.Errorf("no test ran")
+		return errors.New("no test ran")
 	}
 	return nil
 }
