@@ -18,11 +18,13 @@ LINTER_VERSION := v2.15.0
 LINTER := build/bin/golangci-lint
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-# The rings of tests, by import path. What is in none of them needs no VM.
+# The rings of tests, by import path; what is in none of them needs no VM. The
+# tag vm brings in the tests that boot guests, faults the places to die at.
 RACE_RING := ^holdfast/(operation|control|vault|api)(/|$$)
-GUEST_RING := ^holdfast/(compute/qemu|internal/vmtest|test/e2e)(/|$$)
+GUEST_RING := ^holdfast/(compute/qemu|test/guest|test/e2e)(/|$$)
 KILL_RING := ^holdfast/test/crash(/|$$)
 
+comma := ,
 # packages lists those of a ring, and fails when there are none: `go test`
 # without packages would quietly test something else.
 packages = packages=$$(go list ./... | grep -E '$(1)') || { echo "no packages match $(1)" >&2; exit 1; }
@@ -65,17 +67,17 @@ test-race: install-deps ## operation, control, vault and api under the race dete
 .PHONY: test-guests
 test-guests: install-deps guest build ## real guests: live backups, incrementals, restores that boot
 	@$(call packages,$(GUEST_RING)); \
-	$(call ring,-count=1 -p 1 -timeout 8m,-v)
+	$(call ring,-tags vm$(comma)faults -count=1 -p 1 -timeout 8m,-v)
 
 .PHONY: test-kills
 test-kills: install-deps guest build ## SIGKILL in the middle: every operation still ends once and well
 	@$(call packages,$(KILL_RING)); \
-	$(call ring,-count=1 -p 1 -timeout 5m,-v)
+	$(call ring,-tags vm$(comma)faults -count=1 -p 1 -timeout 5m,-v)
 
 .PHONY: test-full
 test-full: install-deps guest build fuzz ## whole matrices and fuzzing, before a release (hours)
 	@$(call packages,.); \
-	HOLDFAST_FULL=1 CGO_ENABLED=1 $(call ring,-count=1 -race -p 1 -timeout 4h,-v)
+	HOLDFAST_FULL=1 CGO_ENABLED=1 $(call ring,-tags vm$(comma)faults -count=1 -race -p 1 -timeout 4h,-v)
 
 .PHONY: fuzz
 fuzz: check-go ## every fuzz target for FUZZTIME (30s)
@@ -96,6 +98,7 @@ check: install-deps $(LINTER) ## formatting, vet, linter, tidy modules, static b
 	if [ -n "$$unformatted" ]; then echo "gofmt -w $$unformatted" >&2; exit 1; fi
 	go mod tidy -diff
 	go vet ./...
+	go vet -tags vm,faults ./...
 	$(LINTER) run
 	$(MAKE) --no-print-directory build
 
