@@ -1,0 +1,52 @@
+package sim_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"holdfast/compute"
+	"holdfast/compute/computetest"
+	"holdfast/compute/sim"
+)
+
+// harness opens new Hosts on one directory.
+type harness struct {
+	dir  string
+	host *sim.Host
+}
+
+func (h *harness) Open() (computetest.Host, error) {
+	host, err := sim.Open(h.dir)
+	h.host = host
+	return host, err
+}
+
+func (h *harness) Machine(m compute.Machine) compute.Machine { return m }
+
+func (h *harness) Write(machine, disk string, off, length int64, pattern byte) error {
+	return h.host.WriteDisk(machine, disk, bytes.Repeat([]byte{pattern}, int(length)), off)
+}
+
+func (h *harness) Pause(machine string) error { return h.host.Pause(context.Background(), machine) }
+
+func (h *harness) Kill(machine string) error { return h.host.Kill(machine) }
+
+func (h *harness) Leftovers(machine string, pointsOnly bool) ([]string, error) {
+	root := filepath.Join(h.dir, "machines", machine)
+	if pointsOnly {
+		return filepath.Glob(filepath.Join(root, "points", "*"))
+	}
+	if _, err := os.Lstat(root); err == nil {
+		return []string{root}, nil
+	}
+	return nil, nil
+}
+
+func TestSimConforms(t *testing.T) {
+	computetest.TestDriver(t, func(t *testing.T) computetest.Harness {
+		return &harness{dir: t.TempDir()}
+	})
+}

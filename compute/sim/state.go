@@ -1,0 +1,91 @@
+package sim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"holdfast/compute"
+)
+
+// state is all that the host knows about a machine, one file of JSON that is
+// replaced at once: what it does not name does not exist.
+type state struct {
+	Machine compute.Machine    `json:"machine"`
+	Power   compute.PowerState `json:"power"`
+	// Boot counts the hypervisor processes of the machine.
+	Boot    int       `json:"boot"`
+	Started time.Time `json:"started"`
+	// Tracking is, for each disk, its bitmaps, the oldest first. At most the
+	// last one records; two exist while a point is open.
+	Tracking map[string][]bitmap `json:"tracking"`
+	// Point is the open point in time.
+	Point *openPoint `json:"point,omitempty"`
+	// Fills counts, for each disk, how often it was opened to be filled.
+	Fills map[string]int `json:"fills"`
+}
+
+// bitmap says what was written since a point; its content is a file with one
+// byte for each chunk.
+type bitmap struct {
+	Point compute.Point `json:"point"`
+	// Inconsistent: the hypervisor died before it could write it down.
+	Inconsistent bool `json:"inconsistent,omitempty"`
+}
+
+// openPoint is a point in time that has not ended.
+type openPoint struct {
+	Name compute.Point `json:"name"`
+	// Boot is the process that keeps it, 0 for one of a stopped machine.
+	Boot int `json:"boot"`
+	// Scratch is how many bytes the guest has overwritten since.
+	Scratch int64 `json:"scratch"`
+}
+
+func (h *Host) load(machine string) (*state, error) {
+	if !names.MatchString(machine) {
+		return nil, fmt.Errorf("sim: machine %q: %w", machine, compute.ErrNotFound)
+	}
+	raw, err := os.ReadFile(filepath.Join(h.machineDir(machine), "state.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("sim: machine %q: %w", machine, compute.ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := new(state)
+	if err := json.Unmarshal(raw, s); err != nil {
+		return nil, fmt.Errorf("sim: machine %q: %w", machine, err)
+	}
+	return s, nil
+}
+
+func (h *Host) store(s *state) error {
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(h.machineDir(s.Machine.ID), "state.json")
+	if err := os.WriteFile(path+".new", raw, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+func (h *Host) diskPath(machine, name string) string {
+	return filepath.Join(h.machineDir(machine), name+".raw")
+}
+
+// disk is the definition of a disk of the machine.
+func (s *state) disk(name string) (compute.Disk, error) {
+	for _, d := range s.Machine.Disks {
+		if d.Name == name {
+			return d, nil
+		}
+	}
+	return compute.Disk{}, fmt.Errorf("sim: machine %q has no disk %q", s.Machine.ID, name)
+}
