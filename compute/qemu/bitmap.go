@@ -1,0 +1,136 @@
+package qemu
+
+import (
+	"context"
+	"fmt"
+
+	"holdfast/compute"
+)
+
+// diskPlan is what Begin does to the bitmaps of one disk.
+type diskPlan struct {
+	disk   string
+	before []action // settles what former points left behind
+	parent compute.Point
+	lost   string
+}
+
+// plan settles bitmaps that former points left behind, and chooses for each
+// disk the parent that its extents will be relative to.
+func (t *taking) plan(ctx context.Context, s *session, parents []compute.Point) error {
+	nodes, err := s.nodes(ctx)
+	if err != nil {
+		return err
+	}
+	for i, dk := range t.m.Disks {
+		have, ok := nodes[diskNode(dk.Name)]
+		if !ok {
+			return fmt.Errorf("qemu: %s is not a disk of the running machine", dk.Name)
+		}
+		p := planDisk(dk.Name, have, parents)
+		t.plans = append(t.plans, p)
+		t.h.Disks[i].Parent, t.h.Disks[i].ParentLost = p.parent, p.lost
+		if err := s.transaction(ctx, p.before); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// planDisk decides by the disk's bitmaps alone. A parent that records is a
+// superset of what changed since; one that does not was frozen by a later
+// point, which has the rest. Anything that is not consistent is worthless.
+func planDisk(disk string, have []bitmap, parents []compute.Point) diskPlan {
+	p := diskPlan{disk: disk}
+	byName, broken := map[string]bitmap{}, false
+	for _, b := range have {
+		byName[b.Name] = b
+		broken = broken || b.Inconsistent
+	}
+	if len(parents) > 0 {
+		p.lost = "missing"
+	}
+	for _, cand := range parents {
+		b, ok := byName[bitmapOf(cand)]
+		switch {
+		case !ok:
+			continue
+		case b.Inconsistent || broken && !b.Recording:
+			p.lost = "inconsistent"
+			continue
+		case !b.Recording && len(have) == 1:
+			p.lost = "missing" // that of the point which froze it
+			continue
+		}
+		p.parent, p.lost = cand, ""
+		if !b.Recording {
+			p.before = append(p.before, mergeInto(disk, b.Name, have), enable(disk, b.Name))
+		}
+		break
+	}
+	for _, b := range have {
+		if p.parent == "" || b.Name != bitmapOf(p.parent) {
+			p.before = append(p.before, remove(disk, b.Name))
+		}
+	}
+	return p
+}
+
+// begin are the actions at the point in time itself, of all disks at once.
+func (t *taking) begin() []action {
+	var a []action
+	for _, p := range t.plans {
+		a = append(a, action{"block-dirty-bitmap-add", args{
+			"node": diskNode(p.disk), "name": bitmapOf(t.h.Point), "persistent": true, "granularity": granule,
+		}})
+		if p.parent != "" {
+			a = append(a, action{"block-dirty-bitmap-disable", args{
+				"node": diskNode(p.disk), "name": bitmapOf(p.parent),
+			}})
+		}
+	}
+	return a
+}
+
+// settle are the actions that end a point of a disk: its bitmap stays if the
+// backup was committed, and else what it recorded goes back to the parent's.
+func settle(disk string, have []bitmap, point, parent compute.Point, outcome compute.Outcome) []action {
+	var own, old *bitmap
+	for i, b := range have {
+		switch {
+		case b.Name == bitmapOf(point):
+			own = &have[i]
+		case parent != "" && b.Name == bitmapOf(parent):
+			old = &have[i]
+		}
+	}
+	var a []action
+	switch {
+	case outcome == compute.Committed && old != nil:
+		a = append(a, remove(disk, old.Name))
+	case outcome == compute.Abandoned && own != nil:
+		if old != nil && !old.Inconsistent && !own.Inconsistent {
+			a = append(a, mergeInto(disk, old.Name, []bitmap{*own}), enable(disk, old.Name))
+		}
+		a = append(a, remove(disk, own.Name))
+	}
+	return a
+}
+
+func mergeInto(disk, target string, from []bitmap) action {
+	var names []string
+	for _, b := range from {
+		if b.Name != target {
+			names = append(names, b.Name)
+		}
+	}
+	return action{"block-dirty-bitmap-merge", args{"node": diskNode(disk), "target": target, "bitmaps": names}}
+}
+
+func enable(disk, name string) action {
+	return action{"block-dirty-bitmap-enable", args{"node": diskNode(disk), "name": name}}
+}
+
+func remove(disk, name string) action {
+	return action{"block-dirty-bitmap-remove", args{"node": diskNode(disk), "name": name}}
+}

@@ -1,0 +1,6 @@
+//go:build !faults
+
+package qemu
+
+// builtinFault does not exist in shipped programs.
+var builtinFault func(string)

@@ -1,0 +1,153 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"holdfast/compute"
+)
+
+// live takes the point in time of a running machine. Its guest is paused only
+// while the filters are slid in and the bitmaps begin, which takes all disks at
+// one instant; everything that takes time is done before or after.
+func (t *taking) live(ctx context.Context, s *session) error {
+	if err := t.prepare(ctx, s); err != nil {
+		return err
+	}
+	if !t.st.Resumes {
+		if err := t.slideIn(ctx, s); err != nil {
+			return err
+		}
+	} else if err := t.paused(ctx, s); err != nil {
+		return err
+	}
+	for i := range t.m.Disks {
+		n := namesOf(t.h.Point, i)
+		if err := s.addNode(ctx, args{
+			"driver": "snapshot-access", "node-name": n.access, "file": n.filter, "discard": "unmap",
+		}); err != nil {
+			return err
+		}
+	}
+	t.d.at("qemu.begin.access")
+	return t.serve(ctx, s, func(i int) string { return namesOf(t.h.Point, i).access }, true)
+}
+
+// prepare adds scratch and filters, which see nothing yet, and has the guest's
+// writes so far on disk, because stop flushes them while the guest waits.
+func (t *taking) prepare(ctx context.Context, s *session) error {
+	if err := passable(t.d.scratchDir(t.m.ID)); err != nil {
+		return err
+	}
+	for i, dk := range t.m.Disks {
+		n, path := namesOf(t.h.Point, i), t.d.scratchPath(t.m.ID, t.h.Point, dk.Name)
+		if err := t.d.createScratch(path, dk.SizeBytes); err != nil {
+			return err
+		}
+		if err := s.addNode(ctx, args{
+			"driver": "raw", "node-name": n.scratch, "discard": "unmap",
+			"file": args{"driver": "file", "filename": path, "discard": "unmap"},
+		}); err != nil {
+			return err
+		}
+		// No bitmap here: part of a chunk could not be read then.
+		if err := s.addNode(ctx, args{
+			"driver": "copy-before-write", "node-name": n.filter, "file": diskNode(dk.Name),
+			"target": n.scratch, "on-cbw-error": "break-snapshot", "cbw-timeout": 1,
+		}); err != nil {
+			return err
+		}
+	}
+	// A guest's power-off must not take the point in time with it.
+	if err := s.Execute(ctx, "set-action", args{"shutdown": "pause"}, nil); err != nil {
+		return err
+	}
+	for _, dk := range t.m.Disks {
+		if err := flushFile(t.d.diskPath(t.m.ID, dk.Name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func flushFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // of a checked id
+	if err != nil {
+		return fmt.Errorf("qemu: %w", err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("qemu: flush of %s: %w", path, err)
+	}
+	return nil
+}
+
+func (d *Driver) createScratch(path string, size int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return scratchFull(fmt.Errorf("qemu: scratch: %w", err))
+	}
+	if err := errors.Join(f.Truncate(size), f.Close()); err != nil {
+		return scratchFull(fmt.Errorf("qemu: scratch: %w", err))
+	}
+	return d.give(path, 0o600)
+}
+
+func scratchFull(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", compute.ErrScratchExhausted, err)
+	}
+	return err
+}
+
+// paused does the slide under the watchdog's eyes.
+func (t *taking) paused(ctx context.Context, s *session) (err error) {
+	dog, err := t.d.watch(ctx, t.d.socket(t.m.ID, socketWatchdog))
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	defer func() {
+		// Whatever happened, and also when ctx has ended: the guest goes on.
+		cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+		defer cancel()
+		cerr := s.Execute(cctx, "cont", nil, nil)
+		pause := time.Since(began)
+		t.d.log.Debug("guest was paused", "machine", t.m.ID, "point", t.h.Point, "for", pause)
+		err = errors.Join(err, cerr, dog.release())
+	}()
+	if err := s.Execute(ctx, "stop", nil, nil); err != nil {
+		return err
+	}
+	t.d.at("qemu.begin.stopped")
+	return t.slideIn(ctx, s)
+}
+
+func (t *taking) slideIn(ctx context.Context, s *session) error {
+	for i, dk := range t.m.Disks {
+		if err := s.setDrive(ctx, dk.Name, namesOf(t.h.Point, i).filter); err != nil {
+			return err
+		}
+	}
+	return s.transaction(ctx, t.begin())
+}
+
+// scratchUsed is how much the scratch of a machine takes, in bytes.
+func (d *Driver) scratchUsed(id string) int64 {
+	paths, err := filepath.Glob(filepath.Join(d.scratchDir(id), "*.raw"))
+	if err != nil {
+		return 0
+	}
+	var sum int64
+	for _, p := range paths {
+		var st syscall.Stat_t
+		if syscall.Lstat(p, &st) == nil {
+			sum += st.Blocks * 512
+		}
+	}
+	return sum
+}

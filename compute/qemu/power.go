@@ -1,0 +1,250 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"holdfast/compute"
+)
+
+// quitTimeout is how long QEMU may take to end in order before it is killed.
+const quitTimeout = 10 * time.Second
+
+// Inspect says how the machine is.
+func (d *Driver) Inspect(ctx context.Context, id string) (compute.State, error) {
+	m, err := d.load(id)
+	if err != nil {
+		return compute.State{Power: compute.Unknown}, err
+	}
+	unlock, err := d.lock(ctx, id)
+	if err != nil {
+		return compute.State{Power: compute.Unknown}, err
+	}
+	defer unlock()
+	st := compute.State{Power: compute.Stopped}
+	p, alive, err := d.running(id)
+	if err != nil || !alive {
+		return st, err
+	}
+	st.PID, st.Started, st.Forwards, st.Power = p.PID, p.started(), m.NIC.Forwards, compute.Unknown
+	s, err := d.connect(ctx, id, p)
+	if err != nil {
+		if !p.alive() {
+			return compute.State{Power: compute.Stopped}, nil
+		}
+		return st, err
+	}
+	defer s.Close() //nolint:errcheck // never fails
+	status, err := s.status(ctx)
+	if err != nil {
+		return st, err
+	}
+	st.Power = powerOf(status)
+	return st, d.trim(d.file(id, consoleFile))
+}
+
+// powerOf translates QEMU's run states. A guest that powered off while a point
+// in time keeps its process is stopped to everyone but us.
+func powerOf(status string) compute.PowerState {
+	switch status {
+	case "running":
+		return compute.Running
+	case "shutdown":
+		return compute.Stopped
+	case "paused", "io-error", "suspended", "prelaunch", "watchdog", "debug":
+		return compute.Paused
+	}
+	return compute.Unknown
+}
+
+// Start boots the machine. A point in time of the stopped machine is ended
+// first: its backup finds ErrPointLost and the customer is not kept waiting.
+// A disk that is being filled refuses with ErrBusy.
+func (d *Driver) Start(ctx context.Context, id string) error {
+	m, err := d.load(id)
+	if err != nil {
+		return err
+	}
+	unlock, err := d.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	p, alive, err := d.running(id)
+	if err != nil {
+		return err
+	}
+	if alive {
+		status, err := d.statusOf(ctx, id, p)
+		if err != nil || powerOf(status) != compute.Stopped {
+			return err
+		}
+	}
+	if fills, err := d.fills(id); err != nil || len(fills) > 0 {
+		return errors.Join(err, fmt.Errorf("qemu: a disk of %s is being filled: %w", id, compute.ErrBusy))
+	}
+	if err := d.endLeftover(ctx, m, nil); err != nil {
+		return err
+	}
+	if alive {
+		if err := d.end(ctx, id, p); err != nil {
+			return err
+		}
+	}
+	return d.boot(ctx, m)
+}
+
+func (d *Driver) statusOf(ctx context.Context, id string, p process) (string, error) {
+	s, err := d.connect(ctx, id, p)
+	if err != nil {
+		if !p.alive() {
+			return "shutdown", nil
+		}
+		return "", err
+	}
+	defer s.Close() //nolint:errcheck // never fails
+	return s.status(ctx)
+}
+
+func (d *Driver) boot(ctx context.Context, m compute.Machine) error {
+	if err := d.ownDir(d.runDir(m.ID)); err != nil {
+		return err
+	}
+	sockets := []string{d.socket(m.ID, socketQMP), d.socket(m.ID, socketWatchdog)}
+	if err := removeAll(sockets...); err != nil {
+		return fmt.Errorf("qemu: %w", err)
+	}
+	console := d.file(m.ID, consoleFile)
+	f, err := os.OpenFile(console, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600) //nolint:gosec // of a checked id
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		return noSpace(fmt.Errorf("qemu: %w", err))
+	}
+	if err := errors.Join(d.give(console, 0o600), d.trim(console)); err != nil {
+		return err
+	}
+	s, err := d.spawn(ctx, daemon{
+		argv: d.argv(m), log: d.file(m.ID, logQEMU), record: d.file(m.ID, recordQEMU), socket: sockets[0],
+	})
+	if err != nil {
+		return err
+	}
+	return s.Close()
+}
+
+// Stop asks the guest to power off; after grace it ends the machine by force.
+// A point in time of it is ended before force is used, so that change tracking
+// survives; a guest that powers off by itself leaves the point whole.
+func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error {
+	m, err := d.load(id)
+	if err != nil {
+		return err
+	}
+	if grace > 0 {
+		if off, err := d.powerdown(ctx, id, grace); off || err != nil {
+			return err
+		}
+	}
+	unlock, err := d.lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	p, alive, err := d.running(id)
+	if err != nil || !alive {
+		return err
+	}
+	if err := d.endLeftover(ctx, m, nil); err != nil {
+		d.log.Warn("point in time was not ended in order", "machine", id, "error", err)
+	}
+	return d.end(ctx, id, p)
+}
+
+// powerdown presses the power button and waits until the guest is off. The lock
+// is not kept meanwhile: a backup of the machine goes on.
+func (d *Driver) powerdown(ctx context.Context, id string, grace time.Duration) (off bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	pressed := false
+	for {
+		status, p, err := d.press(ctx, id, !pressed)
+		switch {
+		case err != nil && context.Cause(ctx) == context.DeadlineExceeded:
+			return false, nil
+		case err != nil:
+			return false, err
+		case powerOf(status) == compute.Stopped:
+			return true, nil
+		}
+		pressed = true
+		// The end of the process is an event; that of a guest whose process a
+		// point in time keeps is looked for.
+		wctx, wcancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		werr := p.wait(wctx)
+		wcancel()
+		if werr == nil {
+			return true, nil
+		}
+		if ctx.Err() != nil && context.Cause(ctx) != context.DeadlineExceeded {
+			return false, ctx.Err()
+		}
+		if ctx.Err() != nil {
+			return false, nil
+		}
+	}
+}
+
+// press sends the power button if wanted, and says how the machine is.
+func (d *Driver) press(ctx context.Context, id string, button bool) (string, process, error) {
+	unlock, err := d.lock(ctx, id)
+	if err != nil {
+		return "", process{}, err
+	}
+	defer unlock()
+	p, alive, err := d.running(id)
+	if err != nil || !alive {
+		return "shutdown", p, err
+	}
+	s, err := d.connect(ctx, id, p)
+	if err != nil {
+		if !p.alive() {
+			return "shutdown", p, nil
+		}
+		return "", p, err
+	}
+	defer s.Close() //nolint:errcheck // never fails
+	if button {
+		if err := s.Execute(ctx, "system_powerdown", nil, nil); err != nil {
+			return "", p, err
+		}
+	}
+	status, err := s.status(ctx)
+	if err != nil && !p.alive() {
+		return "shutdown", p, nil
+	}
+	return status, p, err
+}
+
+// end ends the machine's process: in order, so that bitmaps are saved, or else
+// by force. The caller has the lock.
+func (d *Driver) end(ctx context.Context, id string, p process) error {
+	qctx, cancel := context.WithTimeout(ctx, quitTimeout)
+	defer cancel()
+	s, err := d.connect(qctx, id, p)
+	if err == nil {
+		err = s.quit(qctx)
+		_ = s.Close() // never fails
+	}
+	if err != nil && p.alive() {
+		d.log.Warn("hypervisor process is ended by force", "machine", id, "pid", p.PID, "error", err)
+	}
+	if err := p.kill(ctx); err != nil {
+		return err
+	}
+	return removeAll(d.file(id, recordQEMU), d.socket(id, socketQMP), d.socket(id, socketWatchdog))
+}

@@ -1,0 +1,339 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"holdfast/compute"
+	"holdfast/disk"
+	"holdfast/disk/nbd"
+)
+
+// canary is the length in bytes of what stays readable at the start of each
+// disk of a live point: reading it tells whether the point is whole, even when
+// everything else was trimmed.
+const canary = granule
+
+// errDiscarded is a caller's mistake, unlike a lost point in time.
+var errDiscarded = errors.New("qemu: read of a range that was discarded")
+
+// source reads one disk of a point in time.
+type source struct {
+	d     *Driver
+	h     compute.Handle
+	live  bool
+	proc  process
+	size  int64
+	conns []*nbd.Conn
+	next  atomic.Uint32
+	dirty *bitset // chunks that may differ from the parent; nil for all
+
+	gone      *bitset // chunks that were discarded
+	goneMu    sync.RWMutex
+	exhausted atomic.Bool
+	guard     context.CancelFunc
+	guarded   sync.WaitGroup
+}
+
+// Open opens one disk of the point in time. With a parent, chunks that are
+// clean are given up at once, so that no copy of them is kept. Several may be
+// open, also of one disk, and again after a crash.
+func (d *Driver) Open(ctx context.Context, h compute.Handle, name string) (disk.Source, error) {
+	st, err := stateOf(h)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(h.Disks, func(hd compute.HandleDisk) bool { return hd.Name == name })
+	if i < 0 || !diskName.MatchString(name) {
+		return nil, fmt.Errorf("qemu: point %s has no disk %.20q", h.Point, name)
+	}
+	s := &source{d: d, h: h, live: st.Live, proc: st.Proc, size: h.Disks[i].SizeBytes}
+	if err := s.connect(ctx, h.Disks[i]); err != nil {
+		_ = s.closeConns() // they served nothing yet
+		return nil, s.translate(err)
+	}
+	gctx, cancel := context.WithCancel(context.Background())
+	s.guard = cancel
+	if s.live && d.cfg.ScratchLimit > 0 {
+		s.guarded.Go(func() { s.watchScratch(gctx) })
+	}
+	return s, nil
+}
+
+func (s *source) connect(ctx context.Context, hd compute.HandleDisk) error {
+	s.gone = newBitset(s.chunks())
+	for range s.d.cfg.Connections {
+		c, err := s.d.dialExport(ctx, s.h, s.proc, hd, nbd.BaseAllocation)
+		if err != nil {
+			return err
+		}
+		s.conns = append(s.conns, c)
+	}
+	if hd.Parent == "" {
+		return nil
+	}
+	// A context of its own: where it says clean, base:allocation cannot be asked.
+	name := nbd.DirtyBitmap(bitmapOf(hd.Parent))
+	c, err := s.d.dialExport(ctx, s.h, s.proc, hd, name)
+	if err != nil {
+		return err
+	}
+	dirty := newBitset(s.chunks())
+	err = eachStatus(ctx, c, name, 0, s.size, func(e nbd.Extent) bool {
+		if e.Flags&nbd.StateDirty != 0 {
+			unit := s.d.cfg.ChunkBytes
+			dirty.set(e.Offset/unit, (e.Offset+e.Length+unit-1)/unit)
+		}
+		return true
+	})
+	if err = errors.Join(err, c.Close()); err != nil {
+		return err
+	}
+	s.dirty = dirty
+	if s.live {
+		return s.trimClean(ctx)
+	}
+	return nil
+}
+
+func (s *source) chunks() int64 {
+	return (s.size + s.d.cfg.ChunkBytes - 1) / s.d.cfg.ChunkBytes
+}
+
+func (d *Driver) dialExport(ctx context.Context, h compute.Handle, p process, hd compute.HandleDisk, context string) (*nbd.Conn, error) {
+	c, err := dialPeer(ctx, d.exportSocket(h.Machine, h.Point), p)
+	if err != nil {
+		return nil, err
+	}
+	n, err := nbd.New(ctx, c, nbd.Options{Export: hd.Name, Contexts: []string{context}})
+	if err == nil && n.Size() != hd.SizeBytes {
+		err = errors.Join(fmt.Errorf("qemu: %s has %d bytes, not %d", hd.Name, n.Size(), hd.SizeBytes), n.Close())
+	}
+	return n, err
+}
+
+// eachStatus goes through the extents of a range until f says no.
+func eachStatus(ctx context.Context, c *nbd.Conn, name string, off, end int64, f func(nbd.Extent) bool) error {
+	for off < end {
+		list, err := c.BlockStatus(ctx, name, off, end-off)
+		if err != nil {
+			return err
+		}
+		for _, e := range list {
+			if !f(e) {
+				return nil
+			}
+			off = e.Offset + e.Length
+		}
+	}
+	return nil
+}
+
+func (s *source) trimClean(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for a, b := range s.dirty.runs(false, 0, s.chunks()) {
+		if gctx.Err() != nil {
+			break
+		}
+		g.Go(func() error {
+			return s.trim(gctx, a*s.d.cfg.ChunkBytes, min(b*s.d.cfg.ChunkBytes, s.size))
+		})
+	}
+	return g.Wait()
+}
+
+// trim gives up [off, end) as far as whole granules and the canary allow.
+func (s *source) trim(ctx context.Context, off, end int64) error {
+	off = max((off+granule-1)/granule*granule, canary)
+	if end != s.size {
+		end = end / granule * granule
+	}
+	if off >= end {
+		return nil
+	}
+	return s.pick().Trim(ctx, off, end-off)
+}
+
+func (s *source) pick() *nbd.Conn {
+	return s.conns[int(s.next.Add(1))%len(s.conns)]
+}
+
+// Size of the disk in bytes.
+func (s *source) Size() int64 { return s.size }
+
+// ReadAt reads the bytes of the point in time.
+func (s *source) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("qemu: read at %d", off)
+	}
+	if off >= s.size {
+		return 0, io.EOF
+	}
+	short := int64(len(p)) > s.size-off
+	if short {
+		p = p[:s.size-off]
+	}
+	unit := s.d.cfg.ChunkBytes
+	s.goneMu.RLock()
+	gone := s.gone.any(off/unit, (off+int64(len(p))+unit-1)/unit)
+	s.goneMu.RUnlock()
+	if gone {
+		return 0, fmt.Errorf("%w: %d+%d", errDiscarded, off, len(p))
+	}
+	n, err := s.pick().ReadAt(p, off)
+	if err == nil && short {
+		err = io.EOF
+	}
+	if err != nil && !errors.Is(err, io.EOF) || n < len(p) {
+		return n, s.translate(err)
+	}
+	return n, err
+}
+
+// Discard gives up the range. Only whole chunks are known to be gone; what is
+// left of others stays readable, which costs scratch and nothing else.
+func (s *source) Discard(ctx context.Context, offset, length int64) error {
+	if offset < 0 || length < 0 || offset > s.size-length {
+		return fmt.Errorf("qemu: discard of %d+%d", offset, length)
+	}
+	unit, end := s.d.cfg.ChunkBytes, offset+length
+	a, b := (offset+unit-1)/unit, end/unit
+	if end == s.size {
+		b = s.chunks()
+	}
+	s.goneMu.Lock()
+	s.gone.set(a, b)
+	s.goneMu.Unlock()
+	if !s.live {
+		return nil // there is no copy, and the disk itself is never trimmed
+	}
+	if err := s.trim(ctx, offset, end); err != nil {
+		return s.translate(err)
+	}
+	return nil
+}
+
+// Close ends the connections.
+func (s *source) Close() error {
+	s.guard()
+	s.guarded.Wait()
+	return s.closeConns()
+}
+
+func (s *source) closeConns() error {
+	var err error
+	for _, c := range s.conns {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}
+
+// translate says what an error of the export means for the point in time: the
+// hypervisor answers EINVAL when the copy is broken, and when it has ended the
+// point, or itself, there is nobody to answer.
+func (s *source) translate(err error) error {
+	var answer *nbd.Error
+	var op *net.OpError
+	over := errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ESHUTDOWN) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrNotExist) ||
+		errors.As(err, &op) && !s.proc.alive() && !errors.As(err, &answer)
+	if !over || errors.Is(err, nbd.ErrClosed) {
+		return err
+	}
+	err = fmt.Errorf("%w: %w", disk.ErrPointLost, err)
+	if s.live && (s.exhausted.Load() || s.d.scratchIsFull(s.h.Machine)) {
+		err = fmt.Errorf("%w: %w", compute.ErrScratchExhausted, err)
+	}
+	return err
+}
+
+// scratchReserve is the free space in bytes below which a broken point in time
+// is put down to a full file system.
+const scratchReserve = 1 << 20
+
+func (d *Driver) scratchIsFull(id string) bool {
+	if l := d.cfg.ScratchLimit; l > 0 && d.scratchUsed(id) > l {
+		return true
+	}
+	var fs syscall.Statfs_t
+	return syscall.Statfs(d.cfg.Scratch, &fs) == nil && int64(fs.Bavail)*fs.Bsize < scratchReserve //nolint:gosec // blocks of a disk
+}
+
+// watchScratch gives the point up when its scratch passes the limit, so that
+// one machine cannot take the space of all others.
+func (s *source) watchScratch(ctx context.Context) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if s.d.scratchUsed(s.h.Machine) <= s.d.cfg.ScratchLimit {
+			continue
+		}
+		s.exhausted.Store(true)
+		if err := s.d.breakPoint(ctx, s.h); err != nil && ctx.Err() == nil {
+			s.d.log.Warn("point in time over its scratch limit was not given up", "machine", s.h.Machine, "error", err)
+			continue
+		}
+		return
+	}
+}
+
+// breakPoint takes the point's filters away; its owner finds it lost, and ends
+// it. Scratch stays for the reason to be seen.
+func (d *Driver) breakPoint(ctx context.Context, h compute.Handle) error {
+	unlock, err := d.lock(ctx, h.Machine)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	m, err := d.load(h.Machine)
+	if err != nil {
+		return err
+	}
+	now, found, err := d.leftover(m.ID)
+	if err != nil || !found || now.Point != h.Point {
+		return err // somebody has ended it
+	}
+	p, alive, err := d.running(m.ID)
+	if err != nil || !alive {
+		return err
+	}
+	q, err := d.connect(ctx, m.ID, p)
+	if err != nil {
+		return err
+	}
+	defer q.Close() //nolint:errcheck // never fails
+	_, err = q.detach(ctx, m)
+	return err
+}
+
+// proveReadable reads the canary of a disk.
+func (d *Driver) proveReadable(ctx context.Context, h compute.Handle, st pointState, hd compute.HandleDisk) error {
+	s := &source{d: d, h: h, live: st.Live, proc: st.Proc, size: hd.SizeBytes}
+	c, err := d.dialExport(ctx, h, st.Proc, hd, nbd.BaseAllocation)
+	if err == nil {
+		_, err = c.ReadAt(make([]byte, min(canary, hd.SizeBytes)), 0)
+		err = errors.Join(err, c.Close())
+	}
+	if err != nil {
+		return s.translate(err)
+	}
+	return nil
+}
