@@ -39,11 +39,11 @@ help: ## show this help
 
 .PHONY: demo
 demo: install-deps guest build ## see it work on real VMs: back up, change, restore (ACCEL=kvm on real KVM)
-	@ACCEL=$(ACCEL) HOLDFAST_BIN=$(CURDIR)/build/holdfast test/demo/demo.sh
+	@ACCEL=$(ACCEL) go run ./test/demo
 
 .PHONY: demo-stop
-demo-stop: ## stop the demo's service and its VMs
-	@test/demo/stop.sh
+demo-stop: check-go ## stop the demo's service and its VMs
+	@go run ./test/demo stop
 
 .PHONY: build
 build: check-go ## build/holdfast, one static binary
@@ -84,7 +84,7 @@ fuzz: check-go ## every fuzz target for FUZZTIME (30s)
 	@grep -rlE '^func Fuzz[A-Z]' --include='*_test.go' . | xargs -rn1 dirname | sort -u | while read -r dir; do \
 		for target in $$(go test -list '^Fuzz' $$dir | grep '^Fuzz'); do \
 			echo "== $$dir $$target"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir </dev/null; \
 		done; \
 	done
 

@@ -3,6 +3,7 @@
 # distribution's own packages. When all is there it does and asks nothing.
 set -euo pipefail
 export PATH=$PATH:/usr/sbin:/sbin
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # command  package
 #   qemu-storage-daemon is in qemu-system-common on Debian 12, which
@@ -32,10 +33,10 @@ done <<<"$table"
 [ "${#wanted[@]}" -gt 0 ] || exit 0
 
 mapfile -t packages < <(printf '%s\n' "${!wanted[@]}" | sort)
-install=(apt-get install -y -q --no-install-recommends "${packages[@]}")
+install=(apt-get install -y --no-install-recommends "${packages[@]}")
 
 refuse() {
-	echo "Missing packages: $1. Install them as root:" >&2
+	echo "Missing packages: ${packages[*]}. Install them as root:" >&2
 	echo "  apt-get update && ${install[*]}" >&2
 	exit 1
 }
@@ -46,15 +47,21 @@ command -v apt-get >/dev/null || {
 }
 root=(env)
 if [ "$(id -u)" -ne 0 ]; then
-	sudo -n true 2>/dev/null || refuse "${packages[*]}"
+	sudo -n true 2>/dev/null || refuse
 	root=(sudo -n env)
 fi
 root+=(DEBIAN_FRONTEND=noninteractive)
 
-echo "installing ${packages[*]}"
+mkdir -p build
+log=build/install-deps.log
+echo "installing ${packages[*]} (about 80 MB when all are missing; log in $log)"
+run() { "${root[@]}" "$@" >>"$log" 2>&1 </dev/null; }
+: >"$log"
 # The lists are fetched only when they are absent or too old to serve.
-if apt-get install -s -q "${packages[@]}" >/dev/null 2>&1 && "${root[@]}" "${install[@]}"; then
+if apt-get install -s "${packages[@]}" >/dev/null 2>&1 && run "${install[@]}"; then
 	exit 0
 fi
-"${root[@]}" apt-get update -q
-"${root[@]}" "${install[@]}" || refuse "${packages[*]}"
+if ! { run apt-get update && run "${install[@]}"; }; then
+	tail -n 20 "$log" >&2
+	refuse
+fi
