@@ -1,0 +1,113 @@
+package chunk
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/klauspost/compress"
+	"github.com/klauspost/compress/zstd"
+)
+
+// Codec says how a payload was made from its plaintext.
+type Codec byte
+
+// The codecs.
+const (
+	Raw  Codec = 0
+	Zstd Codec = 1
+)
+
+// ErrPayload says that a payload does not decode to exactly the declared length.
+var ErrPayload = errors.New("chunk payload does not decode")
+
+const (
+	// What compression must save to be worth a decoder's time.
+	minSaving = 32
+	// Below this estimate a sample is taken for incompressible.
+	minEstimate = 0.02
+	sampleSize  = 4096
+	samples     = 4
+)
+
+// Encoder compresses chunks. It is not safe for concurrent use.
+type Encoder struct {
+	z   *zstd.Encoder
+	buf []byte
+}
+
+// NewEncoder returns an encoder for chunks of at most max bytes.
+func NewEncoder(max int) (*Encoder, error) {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		zstd.WithEncoderCRC(false), zstd.WithWindowSize(windowFor(max)), zstd.WithSingleSegment(true))
+	if err != nil {
+		return nil, fmt.Errorf("chunk encoder: %w", err)
+	}
+	return &Encoder{z: z, buf: make([]byte, 0, max+max/64+64)}, nil
+}
+
+// Encode returns a payload that is valid until the next call and may be the
+// plaintext itself: what hardly shrinks is kept raw.
+func (e *Encoder) Encode(plain []byte) (Codec, []byte) {
+	if !compressible(plain) {
+		return Raw, plain
+	}
+	e.buf = e.z.EncodeAll(plain, e.buf[:0])
+	if len(e.buf) > len(plain)-len(plain)/minSaving {
+		return Raw, plain
+	}
+	return Zstd, e.buf
+}
+
+func compressible(p []byte) bool {
+	if len(p) <= samples*sampleSize {
+		return true
+	}
+	for i := range samples {
+		off := i * (len(p) / samples)
+		if compress.Estimate(p[off:off+sampleSize]) > minEstimate {
+			return true
+		}
+	}
+	return false
+}
+
+// Decoder decompresses chunks, and refuses bombs. It is not safe for concurrent use.
+type Decoder struct{ z *zstd.Decoder }
+
+// NewDecoder returns a decoder for chunks of at most max bytes.
+func NewDecoder(max int) (*Decoder, error) {
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true),
+		zstd.WithDecoderMaxWindow(uint64(windowFor(max))), zstd.WithDecoderMaxMemory(uint64(max)+1<<10)) //nolint:gosec // positive
+	if err != nil {
+		return nil, fmt.Errorf("chunk decoder: %w", err)
+	}
+	return &Decoder{z: z}, nil
+}
+
+// Decode returns the plaintext, which must be plainLen bytes long: in dst, whose
+// capacity must be that at least, or the payload itself when it is raw.
+func (d *Decoder) Decode(dst []byte, codec Codec, payload []byte, plainLen int) ([]byte, error) {
+	switch codec {
+	case Raw:
+		if len(payload) != plainLen {
+			return nil, ErrPayload
+		}
+		return payload, nil
+	case Zstd:
+		out, err := d.z.DecodeAll(payload, dst[:0:plainLen])
+		if err != nil || len(out) != plainLen {
+			return nil, ErrPayload
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("%w: codec %d", ErrPayload, codec)
+}
+
+// windowFor is the smallest zstd window that spans a chunk.
+func windowFor(max int) int {
+	w := zstd.MinWindowSize
+	for w < max {
+		w <<= 1
+	}
+	return w
+}

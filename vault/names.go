@@ -1,0 +1,30 @@
+package vault
+
+import (
+	"fmt"
+	"strings"
+
+	"holdfast/vault/blob"
+	"holdfast/vault/manifest"
+	"holdfast/vault/pack"
+)
+
+// Where things lie in a vault. pack.Prefix, index.Prefix and manifest.Prefix are the others.
+const (
+	paramsName    = "vault.json"
+	keysPrefix    = "keys/"
+	sessionPrefix = "sessions/"
+	tombPrefix    = "tombstones/"
+	tombBackup    = tombPrefix + "backup-"
+	tombSession   = tombPrefix + "session-"
+)
+
+// CheckID refuses, with ErrID, what cannot name a backup or a session.
+func CheckID(id string) error {
+	if len(id) > pack.MaxSession || strings.ContainsRune(id, '/') || blob.CheckName(id) != nil {
+		return fmt.Errorf("%w: %q", ErrID, id)
+	}
+	return nil
+}
+
+func manifestName(backup string) string { return manifest.Prefix + backup }
