@@ -26,7 +26,7 @@ type watch struct {
 	verbose bool
 
 	ran     int
-	failed  int
+	failed  bool
 	skipped []test
 	output  map[test]*strings.Builder
 }
@@ -62,7 +62,7 @@ func (w *watch) line(line []byte) {
 	case "pass", "fail", "skip":
 		w.end(e)
 	case "build-fail":
-		w.failed++
+		w.failed = true
 	}
 }
 
@@ -87,7 +87,7 @@ func (w *watch) end(e event) {
 	delete(w.output, key)
 	switch {
 	case e.Action == "fail":
-		w.failed++
+		w.failed = true
 	case e.Test == "": // a package without tests is said to be skipped
 		return
 	case e.Action == "skip":
@@ -107,15 +107,15 @@ func (w *watch) end(e event) {
 func (w *watch) verdict() error {
 	// A test that was cut off has no end, and its output says why.
 	for key, output := range w.output {
-		w.failed++
+		w.failed = true
 		w.print(fmt.Sprintf("--- CUT OFF: %s %s\n%s", key.pkg, key.name, output))
 	}
 	for _, s := range w.skipped {
 		w.print(fmt.Sprintf("SKIPPED\t%s %s\n", s.pkg, s.name))
 	}
 	switch {
-	case w.failed > 0:
-		return fmt.Errorf("%d failures", w.failed)
+	case w.failed:
+		return errors.New("not all tests passed")
 	case len(w.skipped) > 0:
 		return fmt.Errorf("%d tests were skipped; a missing tool must be a failure", len(w.skipped))
 	case w.ran == 0:

@@ -18,10 +18,10 @@ func TestWatch(t *testing.T) {
 	cases := []struct{ name, in, out, err string }{
 		{"passed", output + pass + closed, "ok  \tp\t1.0s\n", ""},
 		{"passed beside a package without tests", pass + closed + empty, "ok  \tp\t1.0s\n", ""},
-		{"failed", output + fail + closed, "reason\nok  \tp\t1.0s\n", "1 failures"},
+		{"failed", output + fail + closed, "reason\nok  \tp\t1.0s\n", "not all tests passed"},
 		{"skipped", output + skip + closed, "reason\nok  \tp\t1.0s\nSKIPPED\tp TestA\n", "1 tests were skipped; a missing tool must be a failure"},
-		{"did not build", broken, "x.go:1: bad\n", "1 failures"},
-		{"cut off", output, "--- CUT OFF: p TestA\nreason\n", "1 failures"},
+		{"did not build", broken, "x.go:1: bad\n", "not all tests passed"},
+		{"cut off", output, "--- CUT OFF: p TestA\nreason\n", "not all tests passed"},
 		{"nothing ran", empty, "", "no test ran"},
 		{"not JSON", "panic: x\n" + pass, "panic: x\n", ""},
 	}
