@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	machine  = "01jtest0000000000000machine"
-	diskSize = 4 << 20
+	machine  = "01jtest0000000000000machin"
+	diskSize = 2 << 20
 	block    = 64 << 10
 	// patience bounds each call: nothing here is large.
 	patience = time.Minute

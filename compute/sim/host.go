@@ -59,9 +59,13 @@ func (h *Host) Probe(ctx context.Context) (compute.Capabilities, error) {
 	}, ctx.Err()
 }
 
-// names are what may become part of a path: ids, points and disk names come
-// from the control plane, which a host does not have to trust with its files.
-var names = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+// What may become part of a path: ids, points and disk names come from the
+// control plane, which a host does not have to trust with its files.
+var (
+	machineIDs = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z_-]{0,63}$`)
+	diskNames  = regexp.MustCompile(`^[a-z0-9]{1,16}$`)
+	pointNames = regexp.MustCompile(`^[0-9a-z][0-9a-z.]{0,63}$`)
+)
 
 // machineDir is where all of a machine lies.
 func (h *Host) machineDir(machine string) string {

@@ -17,13 +17,15 @@ func (h *Host) Define(ctx context.Context, m compute.Machine) error {
 	if err := h.called("define", m.ID); err != nil {
 		return err
 	}
-	if !names.MatchString(m.ID) {
+	if !machineIDs.MatchString(m.ID) {
 		return fmt.Errorf("sim: machine id %q cannot be", m.ID)
 	}
+	seen := map[string]bool{}
 	for _, d := range m.Disks {
-		if !names.MatchString(d.Name) || d.SizeBytes <= 0 {
+		if !diskNames.MatchString(d.Name) || seen[d.Name] || d.SizeBytes <= 0 {
 			return fmt.Errorf("sim: disk %q of %d bytes cannot be", d.Name, d.SizeBytes)
 		}
+		seen[d.Name] = true
 		if d.Image != "" && d.ImageFormat != "raw" {
 			return fmt.Errorf("sim: disk %q: image format %q is not supported", d.Name, d.ImageFormat)
 		}
@@ -137,7 +139,7 @@ func (h *Host) Delete(ctx context.Context, machine string) error {
 	if err := h.called("delete", machine); err != nil {
 		return err
 	}
-	if !names.MatchString(machine) {
+	if !machineIDs.MatchString(machine) {
 		return nil // such a machine cannot exist
 	}
 	return h.locked(ctx, func() error { return os.RemoveAll(h.machineDir(machine)) })

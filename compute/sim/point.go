@@ -36,7 +36,7 @@ func (h *Host) Begin(ctx context.Context, req compute.PointRequest, save func(co
 	if err := h.called("begin", req.Machine); err != nil {
 		return compute.Handle{}, err
 	}
-	if !names.MatchString(string(req.Point)) {
+	if !pointNames.MatchString(string(req.Point)) {
 		return compute.Handle{}, fmt.Errorf("sim: point %q has a name that cannot be", req.Point)
 	}
 	handle, err := h.begin(ctx, req, save)
@@ -78,7 +78,7 @@ func (h *Host) begin(ctx context.Context, req compute.PointRequest, save func(co
 	if err := h.step(3); err != nil {
 		return handle, err
 	}
-	boot := 0
+	var boot int
 	if err := h.look(ctx, req.Machine, func(s *state) (err error) {
 		boot = s.process()
 		handle, err = s.handle(req, boot)
@@ -177,7 +177,7 @@ func (h *Host) whole(machine string, point compute.Point) error {
 func opaque(handle compute.Handle) (handleState, error) {
 	var s handleState
 	if handle.Driver != driverName || handle.Version != handleVersion ||
-		!names.MatchString(handle.Machine) || !names.MatchString(string(handle.Point)) {
+		!machineIDs.MatchString(handle.Machine) || !pointNames.MatchString(string(handle.Point)) {
 		return s, fmt.Errorf("sim: not a handle of this driver: %q version %d", handle.Driver, handle.Version)
 	}
 	if err := json.Unmarshal(handle.State, &s); err != nil {

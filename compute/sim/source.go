@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"os"
 	"path/filepath"
 	"time"
-
-	"os"
 
 	"holdfast/compute"
 	"holdfast/disk"
@@ -34,7 +33,7 @@ func (h *Host) Open(ctx context.Context, handle compute.Handle, name string) (di
 	}
 	dir := h.pointDir(handle.Machine, handle.Point)
 	for _, d := range handle.Disks {
-		if d.Name != name || !names.MatchString(name) {
+		if d.Name != name || !diskNames.MatchString(name) {
 			continue
 		}
 		s := &source{host: h, machine: handle.Machine, point: handle.Point, tracked: d.Parent != ""}

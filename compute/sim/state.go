@@ -47,7 +47,7 @@ type openPoint struct {
 }
 
 func (h *Host) load(machine string) (*state, error) {
-	if !names.MatchString(machine) {
+	if !machineIDs.MatchString(machine) {
 		return nil, fmt.Errorf("sim: machine %q: %w", machine, compute.ErrNotFound)
 	}
 	raw, err := os.ReadFile(filepath.Join(h.machineDir(machine), "state.json"))
