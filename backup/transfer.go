@@ -1,0 +1,191 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"holdfast"
+	"holdfast/disk"
+	"holdfast/vault"
+)
+
+// The labels of a manifest: what an operator needs to know of a backup when
+// only the vault is left.
+const (
+	labelVPS         = "vps"
+	labelConsistency = "consistency"
+	labelIncremental = "incremental"
+	labelPoint       = "point"
+)
+
+// transfer moves all disks of the point in time into the vault and commits.
+func (b *attempt) transfer(ctx context.Context) (vault.Manifest, error) {
+	var m vault.Manifest
+	err := b.vault.Write(ctx, b.session(), func(ctx context.Context, s *vault.Session) error {
+		images, err := b.images(ctx, s)
+		if err != nil {
+			return err
+		}
+		// What was read counts only if the point in time held to the end.
+		if err := b.Host.Driver.Recover(ctx, b.point.Handle); err != nil {
+			return fmt.Errorf("backup: before the commit: %w", err)
+		}
+		m, err = s.Commit(ctx, vault.Manifest{
+			Backup: string(b.run.Operation.BackupID), CreatedAt: b.point.At, Images: images,
+			Labels: map[string]string{
+				labelVPS: string(b.run.Operation.VPSID), labelConsistency: b.point.Consistency,
+				labelIncremental: b.incremental(), labelPoint: string(b.point.Handle.Point),
+			},
+		})
+		return err
+	})
+	return m, err
+}
+
+// session names the vault's session after the operation, so that a successor
+// takes up what its predecessor sealed.
+func (b *attempt) session() string { return b.run.Operation.ID.ULID() }
+
+// images writes the disks one after the other.
+func (b *attempt) images(ctx context.Context, s *vault.Session) ([]vault.Image, error) {
+	work, err := b.measure(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var images []vault.Image
+	var done int64
+	for _, w := range work {
+		image, err := b.image(ctx, s, w, func(processed int64) {
+			// Chunks are read whole, so a little more may be read than was measured.
+			b.run.Progress(done+min(processed, w.bytes), w.total, "Copying "+w.name)
+		})
+		if err != nil {
+			return nil, err
+		}
+		images = append(images, image)
+		done += w.bytes
+	}
+	b.run.Progress(done, done, "Committing")
+	return images, nil
+}
+
+// piece is one disk to be copied.
+type piece struct {
+	name   string
+	size   int64
+	parent *vault.Parent
+	bytes  int64 // to be processed
+	total  int64 // of all disks
+}
+
+// measure finds how much there is to do, so that the progress is honest.
+func (b *attempt) measure(ctx context.Context) ([]*piece, error) {
+	var work []*piece
+	var total int64
+	for _, d := range b.point.Handle.Disks {
+		w := &piece{name: d.Name, size: d.SizeBytes, parent: b.parent(string(d.Parent), d.Name)}
+		err := b.open(ctx, d.Name, func(src disk.Source) error {
+			for r, err := range ranges(ctx, src) {
+				if err != nil {
+					return err
+				}
+				if !r.Zero {
+					w.bytes += r.Length
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		total += w.bytes
+		work = append(work, w)
+	}
+	for _, w := range work {
+		w.total = total
+	}
+	return work, nil
+}
+
+// parent is the image that a disk's extents are relative to; nil when it has to
+// be read whole.
+func (b *attempt) parent(point, name string) *vault.Parent {
+	for _, p := range b.in.Parents {
+		if p.Point == point {
+			return &vault.Parent{Backup: string(p.ID), Image: name}
+		}
+	}
+	return nil
+}
+
+func (b *attempt) image(ctx context.Context, s *vault.Session, w *piece, progress func(processed int64)) (vault.Image, error) {
+	var image vault.Image
+	err := b.open(ctx, w.name, func(src disk.Source) (err error) {
+		image, err = s.WriteImage(ctx, vault.ImageInput{
+			Name: w.name, Size: w.size, Point: string(b.point.Handle.Point), Parent: w.parent,
+			Read:   &counter{src: src, tell: progress},
+			Ranges: ranges(ctx, src),
+		})
+		return err
+	})
+	if err != nil {
+		return vault.Image{}, fmt.Errorf("backup: %s: %w", w.name, err)
+	}
+	return image, nil
+}
+
+// open opens a disk of the point in time for the length of use.
+func (b *attempt) open(ctx context.Context, name string, use func(disk.Source) error) (err error) {
+	src, err := b.Host.Driver.Open(ctx, b.point.Handle, name)
+	if err != nil {
+		return fmt.Errorf("backup: open %s: %w", name, err)
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	return use(src)
+}
+
+// ranges are what the vault must read of a disk: all that is not known to be as
+// in the parent.
+func ranges(ctx context.Context, src disk.Source) iter.Seq2[vault.Range, error] {
+	return func(yield func(vault.Range, error) bool) {
+		for e, err := range src.Extents(ctx) {
+			if err == nil && e.Clean {
+				continue
+			}
+			if !yield(vault.Range{Offset: e.Offset, Length: e.Length, Zero: e.Zero}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// incremental says how the backup came about, for the backup as a whole: one
+// disk read without need makes it a repair.
+func (b *attempt) incremental() string {
+	how := holdfast.IncrementalDelta
+	for _, d := range b.point.Handle.Disks {
+		if d.Parent != "" {
+			continue
+		}
+		if b.in.Earlier == "" {
+			return holdfast.IncrementalFull
+		}
+		how = holdfast.IncrementalFixed
+	}
+	return how
+}
+
+// report is what the control plane needs to know of a committed backup.
+func report(m vault.Manifest) holdfast.BackupReport {
+	r := holdfast.BackupReport{
+		PointAt: m.CreatedAt, Point: m.Labels[labelPoint],
+		ChangedBytes: m.Stats.ChangedBytes, TransferredBytes: m.Stats.UploadedBytes,
+		Incremental: m.Labels[labelIncremental], Consistency: m.Labels[labelConsistency],
+	}
+	for _, i := range m.Images {
+		r.SizeBytes += i.Size
+	}
+	return r
+}
