@@ -294,6 +294,32 @@ func (r *rig) expectPower(want compute.PowerState) {
 	}
 }
 
+// reader opens the first disk of a point, to see what it reads after a loss.
+func (r *rig) reader(h compute.Handle) disk.Source {
+	r.Helper()
+	source, err := r.host.Open(r.ctx(), h, diskNames[0])
+	r.must(err)
+	_, err = source.ReadAt(make([]byte, block), 0)
+	r.must(err)
+	return source
+}
+
+// expectLostTo checks that who has a disk of a lost point open learns of it.
+func (r *rig) expectLostTo(source disk.Source) {
+	r.Helper()
+	_, err := source.ReadAt(make([]byte, block), block)
+	r.is(err, compute.ErrPointLost)
+	for _, err := range source.Extents(r.ctx()) {
+		if err != nil { // what was learned before the loss may still be told
+			r.is(err, compute.ErrPointLost)
+		}
+	}
+	// What it was connected to is gone, so closing may fail; it must return.
+	if err := source.Close(); err != nil {
+		r.Logf("close after the loss: %v", err)
+	}
+}
+
 // expectLost checks that nobody takes a lost point for a whole one.
 func (r *rig) expectLost(h compute.Handle) {
 	r.Helper()
