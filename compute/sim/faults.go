@@ -94,7 +94,7 @@ func (h *Host) LosePoint(machine string) error {
 // Kill ends the hypervisor process as SIGKILL does: the point in time is lost,
 // and change tracking is inconsistent.
 func (h *Host) Kill(machine string) error {
-	return h.change(context.Background(), machine, func(s *state) error {
+	err := h.change(context.Background(), machine, func(s *state) error {
 		if s.Power == compute.Stopped {
 			return compute.ErrState
 		}
@@ -106,4 +106,8 @@ func (h *Host) Kill(machine string) error {
 		s.Power = compute.Stopped
 		return h.losePoint(s, "")
 	})
+	if err != nil {
+		return err
+	}
+	return h.follow(context.Background(), machine)
 }

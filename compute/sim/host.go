@@ -32,7 +32,8 @@ const handleVersion = 1
 // compute.Provisioner, and safe for concurrent use, also by several Hosts on
 // one directory.
 type Host struct {
-	dir string
+	dir    string
+	guests guests
 
 	mu     sync.Mutex
 	faults Faults

@@ -77,7 +77,7 @@ func (h *Host) Start(ctx context.Context, machine string) error {
 	if err := h.called("start", machine); err != nil {
 		return err
 	}
-	return h.change(ctx, machine, func(s *state) error {
+	err := h.change(ctx, machine, func(s *state) error {
 		if s.Power != compute.Stopped {
 			return nil
 		}
@@ -90,6 +90,10 @@ func (h *Host) Start(ctx context.Context, machine string) error {
 		}
 		return h.print(machine, fmt.Sprintf("boot %d\n", s.Boot))
 	})
+	if err != nil {
+		return err
+	}
+	return h.follow(ctx, machine)
 }
 
 // Stop powers the machine off; a point in time of the running one is lost.
@@ -105,13 +109,17 @@ func (h *Host) Stop(ctx context.Context, machine string, grace time.Duration) er
 			return ctx.Err()
 		}
 	}
-	return h.change(ctx, machine, func(s *state) error {
+	err := h.change(ctx, machine, func(s *state) error {
 		if s.Power == compute.Stopped {
 			return nil
 		}
 		s.Power = compute.Stopped
 		return h.losePoint(s, "")
 	})
+	if err != nil {
+		return err
+	}
+	return h.follow(ctx, machine)
 }
 
 // Pause pauses a running machine, as its customer may.
@@ -142,7 +150,8 @@ func (h *Host) Delete(ctx context.Context, machine string) error {
 	if !machineIDs.MatchString(machine) {
 		return nil // such a machine cannot exist
 	}
-	return h.locked(ctx, func() error { return os.RemoveAll(h.machineDir(machine)) })
+	err := h.locked(ctx, func() error { return os.RemoveAll(h.machineDir(machine)) })
+	return errors.Join(err, h.follow(ctx, machine))
 }
 
 // Machines lists the machines in the order of their ids.
