@@ -165,7 +165,7 @@ func (c *Control) forwardOf(v holdfast.VPS) []int {
 func (c *Control) machine(v holdfast.VPS, forward []int, image *holdfast.DiskImage) holdfast.MachineInput {
 	return holdfast.MachineInput{
 		Hostname: strings.ToLower(v.Name), CPUCores: v.CPUCores, MemoryMiB: v.MemoryMiB, Disks: v.Disks, Boot: v.Boot,
-		MAC: v.MAC, Network: c.options.Network, Forward: forward, Image: image, Start: true,
+		MAC: v.MAC, Network: c.options.Network, Forward: forward, Image: image, Start: v.Desired == holdfast.PowerRunning,
 	}
 }
 

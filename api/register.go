@@ -1,0 +1,114 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"holdfast"
+	"holdfast/control"
+)
+
+// handle puts a route on the mux, behind its access.
+func (s *server) handle(method, path string, need access, h func(*exchange)) {
+	s.methods[method] = true
+	s.mux.HandleFunc(method+" "+path, func(_ http.ResponseWriter, r *http.Request) {
+		x := exchangeOf(r.Context())
+		if err := need.admit(x); err != nil {
+			x.fail(err)
+			return
+		}
+		h(x)
+	})
+}
+
+// register adds a documented route of an account's keys. I holds its
+// parameters, O its answer.
+func register[I, O any](s *server, need access, op huma.Operation, do func(context.Context, *exchange, *I) (*O, error)) {
+	s.document(&op, need)
+	s.huma.Adapter().(*adapter).access = need
+	huma.Register(s.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		x := exchangeOf(ctx)
+		out, err := do(ctx, x, in)
+		if err != nil {
+			return nil, x.tell(err)
+		}
+		return out, nil
+	})
+	s.huma.Adapter().(*adapter).access = access{}
+}
+
+// commandParams are what every command takes beside its path.
+type commandParams struct {
+	IdempotencyKey string `header:"Idempotency-Key" doc:"Makes the request take effect at most once: the same key and body within 24 hours give the first answer again." example:"7c0e0d1e-1d7f-4a57-9b7e-8f2f5f1f6c54"`
+}
+
+// commandAnswer is what every command answers.
+type commandAnswer struct {
+	Replayed string `header:"Idempotency-Replayed" doc:"\"true\" when this is the answer that the request was given before."`
+	Body     envelope
+}
+
+// command is a route that queues an operation. P holds the parameters of its
+// path, B is its optional body.
+type command[P, B any] struct {
+	// check says what is wrong with the body; a failure is that the resource
+	// is not the caller's. It runs whether or not the body could be read, so
+	// that 404 comes before 400.
+	check func(ctx context.Context, caller control.Caller, p *P, b *B) ([]holdfast.Field, error)
+	do    func(ctx context.Context, caller control.Caller, p *P, b *B, once *control.Once) (control.Accepted, error)
+}
+
+// registerCommand adds a command.
+func registerCommand[P, B any](s *server, need access, op huma.Operation, c command[P, B]) {
+	op.DefaultStatus = http.StatusAccepted
+	documentBody[B](s, &op)
+	register(s, need, op, func(ctx context.Context, x *exchange, in *P) (*commandAnswer, error) {
+		raw, bodyErr := x.body()
+		once, err := x.once(raw)
+		if err != nil {
+			return nil, err
+		}
+		if bodyErr == nil {
+			replay, err := s.control.Replay(ctx, *x.caller, once)
+			if err != nil || replay != nil {
+				return replayed(replay, err)
+			}
+		}
+		var b B
+		var faults []holdfast.Field
+		if bodyErr == nil {
+			faults = control.ReadObject(raw, &b)
+		}
+		more, err := c.check(ctx, *x.caller, in, &b)
+		if err != nil {
+			return nil, err
+		}
+		if bodyErr != nil {
+			return nil, bodyErr
+		}
+		if err := control.Invalid(merge(faults, more)); err != nil {
+			return nil, err
+		}
+		accepted, err := c.do(ctx, *x.caller, in, &b, once)
+		if err != nil || accepted.Replay != nil {
+			return replayed(accepted.Replay, err)
+		}
+		return &commandAnswer{Body: envelopeOf(accepted.Operation)}, nil
+	})
+}
+
+// merge adds the faults of fields that have none yet.
+func merge(faults, more []holdfast.Field) []holdfast.Field {
+	seen := map[string]bool{}
+	for _, f := range faults {
+		seen[f.Pointer] = true
+	}
+	for _, f := range more {
+		if !seen[f.Pointer] {
+			faults = append(faults, f)
+		}
+	}
+	return faults
+}
