@@ -9,6 +9,7 @@
 # would drag in an initramfs generator and boot loader hooks. OUTDIR/cache
 # keeps the downloads, OUTDIR/stamp makes a second run instant.
 set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin # mke2fs, for users who are not root
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 out=${1:?usage: build.sh OUTDIR}

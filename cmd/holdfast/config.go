@@ -1,0 +1,216 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+
+	"holdfast"
+)
+
+// config is what is in force: defaults, then the file, then HOLDFAST_… in the
+// environment, then flags.
+type config struct {
+	Data      string `koanf:"data"`       // everything the service keeps, unless named below
+	Listen    string `koanf:"listen"`     // host:port of the HTTP API
+	Database  string `koanf:"database"`   // file of the database
+	MasterKey string `koanf:"master_key"` // file of the master key
+	Site      string `koanf:"site"`       // directory of the vaults
+	DocsBase  string `koanf:"docs_base"`  // URL before /errors/<code> in problems
+	Log       struct {
+		Level  string `koanf:"level"`  // debug, info, warn, error
+		Format string `koanf:"format"` // text, json
+	} `koanf:"log"`
+	Operations struct {
+		Lease       time.Duration `koanf:"lease"`
+		Concurrency int           `koanf:"concurrency"`
+	} `koanf:"operations"`
+	Rate struct {
+		PerMinute int `koanf:"per_minute"`
+		Burst     int `koanf:"burst"`
+	} `koanf:"rate"`
+	Payg struct {
+		MinStorageGb int `koanf:"min_storage_gb"`
+	} `koanf:"payg"`
+	Host struct {
+		Name         string `koanf:"name"`
+		Region       string `koanf:"region"`
+		Driver       string `koanf:"driver"`      // qemu, sim
+		Accelerator  string `koanf:"accelerator"` // tcg, kvm; never guessed
+		Machines     string `koanf:"machines"`    // directory of the machines' disks
+		Run          string `koanf:"run"`         // directory of sockets; a short path
+		Scratch      string `koanf:"scratch"`     // directory of copy-before-write scratch
+		ScratchLimit int64  `koanf:"scratch_limit_mib"`
+		FirstPort    int    `koanf:"first_port"` // ports forwarded to guests
+		LastPort     int    `koanf:"last_port"`
+		User         string `koanf:"user"` // user that QEMU runs as; "" for the service's own
+	} `koanf:"host"`
+	Vault struct {
+		// BytesPerSecond limits what is written to the site; 0: no limit.
+		BytesPerSecond int64 `koanf:"bytes_per_second"`
+	} `koanf:"vault"`
+
+	values map[string]any // as they were given, by name
+}
+
+var configDefaults = map[string]any{
+	"data": "/var/lib/holdfast", "listen": "127.0.0.1:8480", "log.level": "info", "log.format": "text",
+	"operations.lease": "30s", "operations.concurrency": 2, "rate.per_minute": 1200, "rate.burst": 200,
+	"payg.min_storage_gb": holdfast.DefaultPaygRange.MinStorageGb,
+	"host.name":           "local", "host.region": "local", "host.driver": "qemu", "host.scratch_limit_mib": 10240,
+	"host.first_port": 20000, "host.last_port": 29999, "host.user": "", "host.accelerator": "",
+	"database": "", "master_key": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
+	"vault.bytes_per_second": 0,
+}
+
+// configFlags are the settings that have a flag.
+func configFlags(fs *pflag.FlagSet) {
+	fs.String("config", "", "configuration file (YAML)")
+	fs.String("data", "", "directory of everything the service keeps (default /var/lib/holdfast)")
+	fs.String("listen", "", "address of the HTTP API (default 127.0.0.1:8480)")
+	fs.String("accelerator", "", "QEMU accelerator: tcg or kvm; never guessed")
+	fs.StringArray("set", nil, "any setting as name=value, such as host.first_port=21000")
+}
+
+// loadConfig reads all layers and checks them; what is wrong is told by name.
+func loadConfig(fs *pflag.FlagSet, environ []string) (config, error) {
+	k := koanf.New(".")
+	for name, v := range configDefaults {
+		_ = k.Set(name, v) // setting a string or number cannot fail
+	}
+	if err := loadFile(k, fs); err != nil {
+		return config{}, err
+	}
+	if err := loadEnviron(k, environ); err != nil {
+		return config{}, err
+	}
+	if err := loadFlags(k, fs); err != nil {
+		return config{}, err
+	}
+	var c config
+	err := k.UnmarshalWithConf("", &c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+		Result: &c, TagName: "koanf", WeaklyTypedInput: true, ErrorUnused: true,
+		DecodeHook: mapstructure.StringToTimeDurationHookFunc(),
+	}})
+	if err != nil {
+		return config{}, holdfast.Wrap(holdfast.CodeInvalidRequest, "config", "The configuration cannot be read.", err)
+	}
+	c.values = k.All()
+	c.derive()
+	return c, c.check()
+}
+
+func loadFile(k *koanf.Koanf, fs *pflag.FlagSet) error {
+	name, err := fs.GetString("config")
+	if err != nil || name == "" {
+		return err
+	}
+	b, err := os.ReadFile(name) // #nosec G304 -- the operator names it
+	if err != nil {
+		return holdfast.Wrap(holdfast.CodeInvalidRequest, "config", "The configuration file cannot be read.", err)
+	}
+	m, err := yaml.Parser().Unmarshal(b)
+	if err != nil {
+		return holdfast.Wrap(holdfast.CodeInvalidRequest, "config", "The configuration file is not YAML.", err)
+	}
+	if err := k.Load(mapProvider(m), nil); err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	return nil
+}
+
+// loadEnviron takes HOLDFAST_HOST_ACCELERATOR for host.accelerator. Names that
+// are not settings are left alone: clients keep theirs under the same prefix.
+func loadEnviron(k *koanf.Koanf, environ []string) error {
+	names := map[string]string{}
+	for name := range configDefaults {
+		names["HOLDFAST_"+strings.ToUpper(strings.ReplaceAll(name, ".", "_"))] = name
+	}
+	for _, kv := range environ {
+		env, value, _ := strings.Cut(kv, "=")
+		if name, ok := names[env]; ok {
+			if err := k.Set(name, value); err != nil {
+				return fmt.Errorf("config: %s: %w", env, err)
+			}
+		}
+	}
+	return nil
+}
+
+func loadFlags(k *koanf.Koanf, fs *pflag.FlagSet) error {
+	for flag, name := range map[string]string{"data": "data", "listen": "listen", "accelerator": "host.accelerator"} {
+		if !fs.Changed(flag) {
+			continue
+		}
+		v, err := fs.GetString(flag)
+		if err != nil {
+			return fmt.Errorf("config: %w", err)
+		}
+		_ = k.Set(name, v)
+	}
+	sets, err := fs.GetStringArray("set")
+	if err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	for _, s := range sets {
+		name, value, ok := strings.Cut(s, "=")
+		if _, known := configDefaults[name]; !ok || !known {
+			return holdfast.E(holdfast.CodeInvalidRequest, fmt.Sprintf("--set %s: not a setting. `holdfast config show` lists them.", s))
+		}
+		_ = k.Set(name, value)
+	}
+	return nil
+}
+
+// derive fills what follows from the data directory.
+func (c *config) derive() {
+	for _, d := range []struct {
+		at   *string
+		name string
+	}{
+		{&c.Database, "holdfast.db"}, {&c.MasterKey, "master.key"}, {&c.Site, "vault"},
+		{&c.Host.Machines, "machines"}, {&c.Host.Run, "run"}, {&c.Host.Scratch, "scratch"},
+	} {
+		if *d.at == "" {
+			*d.at = filepath.Join(c.Data, d.name)
+		}
+	}
+}
+
+func (c *config) check() error {
+	var bad []holdfast.Field
+	add := func(ok bool, name, detail string) {
+		if !ok {
+			bad = append(bad, holdfast.Field{Pointer: name, Detail: detail, Code: holdfast.CodeInvalidValue})
+		}
+	}
+	_, _, err := net.SplitHostPort(c.Listen)
+	add(err == nil, "listen", "must be host:port")
+	add(filepath.IsAbs(c.Data), "data", "must be an absolute path")
+	add(c.Operations.Lease >= time.Second, "operations.lease", "must be 1s or more")
+	add(c.Operations.Concurrency >= 1, "operations.concurrency", "must be 1 or more")
+	add(c.Rate.PerMinute >= 1 && c.Rate.Burst >= 1, "rate", "per_minute and burst must be 1 or more")
+	add(c.Payg.MinStorageGb >= 1, "payg.min_storage_gb", "must be 1 or more")
+	add(c.Host.Driver == "qemu" || c.Host.Driver == "sim", "host.driver", "must be qemu or sim")
+	add(c.Host.FirstPort > 0 && c.Host.FirstPort <= c.Host.LastPort && c.Host.LastPort < 65536, "host.first_port", "first_port to last_port must be a range of ports")
+	add(c.Log.Format == "text" || c.Log.Format == "json", "log.format", "must be text or json")
+	add(c.Host.Accelerator == "" || c.Host.Accelerator == "tcg" || c.Host.Accelerator == "kvm", "host.accelerator", "must be tcg or kvm")
+	if len(bad) > 0 {
+		return &holdfast.Error{Code: holdfast.CodeInvalidRequest, Op: "config", Msg: "The configuration is wrong.", Fields: bad}
+	}
+	return nil
+}
+
+// mapProvider gives koanf a map that is already there.
+type mapProvider map[string]any
+
+func (m mapProvider) ReadBytes() ([]byte, error)    { return nil, fmt.Errorf("config: no bytes") }
+func (m mapProvider) Read() (map[string]any, error) { return m, nil }

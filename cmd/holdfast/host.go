@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/user"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"holdfast"
+	"holdfast/backup"
+	"holdfast/compute"
+	"holdfast/compute/qemu"
+	"holdfast/compute/sim"
+	"holdfast/control"
+	"holdfast/machine"
+	"holdfast/operation"
+)
+
+// host is the in-process hypervisor host: its driver, and the runners of its
+// operations.
+type host struct {
+	*installation
+	id      holdfast.HostID
+	machine *machine.Host
+	runners []*operation.Runner
+	log     *slog.Logger
+	close   func() error
+}
+
+// quick operations must not wait behind backups that take hours.
+const quickRunners = 4
+
+func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, error) {
+	cfg := in.config.Host
+	id, err := register(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	h := &host{installation: in, id: id, log: log, close: func() error { return nil }}
+	h.machine = &machine.Host{Ports: machine.PortRange{First: cfg.FirstPort, Last: cfg.LastPort}}
+	switch cfg.Driver {
+	case "sim":
+		d, err := sim.Open(cfg.Machines)
+		if err != nil {
+			return nil, fmt.Errorf("sim: %w", err)
+		}
+		h.machine.Driver, h.machine.Provisioner = d, d
+	default:
+		d, err := newQEMU(in.config, log)
+		if err != nil {
+			return nil, err
+		}
+		h.machine.Driver, h.machine.Provisioner, h.close = d, d, d.Close
+	}
+	data := &backup.Service{Host: h.machine, Vaults: &vaults{installation: in}, Log: log}
+	for name, r := range map[string]struct {
+		concurrency int
+		handlers    map[holdfast.Kind]operation.Handler
+	}{
+		"data": {in.config.Operations.Concurrency, map[holdfast.Kind]operation.Handler{
+			holdfast.KindBackup: data.Backup, holdfast.KindRestoreToPayg: data.Restore,
+		}},
+		"quick": {quickRunners, map[holdfast.Kind]operation.Handler{
+			holdfast.KindBackupDelete: data.Delete, holdfast.KindVPSCreate: h.machine.Create, holdfast.KindVPSStart: h.machine.Start,
+			holdfast.KindVPSStop: h.machine.Stop, holdfast.KindVPSDelete: h.machine.Delete,
+		}},
+	} {
+		h.runners = append(h.runners, operation.NewRunner(control.NewQueue(in.store), operation.Config{
+			Name: fmt.Sprintf("%s.%s.%s", cfg.Name, name, holdfast.NewID[holdfast.RequestID]().ULID()), Host: id,
+			Concurrency: r.concurrency, TTL: in.config.Operations.Lease, Log: log,
+		}, r.handlers))
+	}
+	return h, nil
+}
+
+// register makes the embedded region and host known, and finds them again.
+func register(ctx context.Context, in *installation) (holdfast.HostID, error) {
+	cfg := in.config.Host
+	regions, err := in.control.ListRegions(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(regions) == 0 {
+		if _, err := in.control.CreateRegion(ctx, control.RegionInfo{ID: cfg.Region, Default: true}); err != nil {
+			return "", err
+		}
+	}
+	info, err := in.control.RegisterHost(ctx, control.RegisterHostInput{Name: cfg.Name, Region: cfg.Region, Driver: cfg.Driver})
+	if err != nil {
+		return "", err
+	}
+	id := holdfast.HostID(info.ID)
+	return id, in.control.TouchHost(ctx, id)
+}
+
+func newQEMU(cfg config, log *slog.Logger) (*qemu.Driver, error) {
+	if cfg.Host.Accelerator == "" {
+		return nil, holdfast.E(holdfast.CodeInvalidRequest, "Name QEMU's accelerator: --accelerator kvm on a machine with hardware virtualisation, --accelerator tcg elsewhere. It is never guessed.")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("own program: %w", err)
+	}
+	u, err := qemuUser(cfg.Host.User)
+	if err != nil {
+		return nil, err
+	}
+	return qemu.New(qemu.Config{
+		Root: cfg.Host.Machines, Run: cfg.Host.Run, Scratch: cfg.Host.Scratch, ScratchLimit: cfg.Host.ScratchLimit << 20,
+		Accelerator: cfg.Host.Accelerator, User: u, Watchdog: []string{self, "watchdog"}, Logger: log,
+	})
+}
+
+func qemuUser(name string) (*qemu.User, error) {
+	if name == "" {
+		return nil, nil //nolint:nilnil // no user of its own
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, holdfast.Wrap(holdfast.CodeInvalidRequest, "config", "host.user is not a user of this machine.", err)
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("host.user: %w", err)
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("host.user: %w", err)
+	}
+	return &qemu.User{UID: uint32(uid), GID: uint32(gid)}, nil
+}
+
+// run works on the host's operations and watches its machines until ctx ends.
+func (h *host) run(ctx context.Context) error {
+	if err := h.wake(ctx); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, r := range h.runners {
+		g.Go(func() error { return r.Run(ctx) })
+	}
+	g.Go(func() error {
+		h.watch(ctx)
+		return nil
+	})
+	return g.Wait()
+}
+
+// wake starts the machines that ran when the host went down. Those that still
+// run are found by their sockets and left alone.
+func (h *host) wake(ctx context.Context) error {
+	vpss, err := h.store.VPSOfHost(ctx, h.id)
+	if err != nil {
+		return fmt.Errorf("machines of this host: %w", err)
+	}
+	for _, v := range vpss {
+		if v.Service != holdfast.ServiceActive || v.Desired != holdfast.PowerRunning || v.Power != holdfast.PowerRunning {
+			continue
+		}
+		if err := h.machine.Provisioner.Start(ctx, string(v.ID)); err != nil && !errors.Is(err, compute.ErrNotFound) {
+			// One that does not start must not keep the others down.
+			h.log.ErrorContext(ctx, "a VPS that ran could not be started", "vps", v.ID, "err", err)
+		}
+	}
+	return nil
+}
+
+// look is how often the host tells that it lives and what its machines do.
+const look = 5 * time.Second
+
+func (h *host) watch(ctx context.Context) {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		if err := h.observe(ctx); err != nil && ctx.Err() == nil {
+			h.log.WarnContext(ctx, "the state of the host could not be recorded", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// observe records the power state of every machine: a guest may power itself
+// off.
+func (h *host) observe(ctx context.Context) error {
+	if err := h.control.TouchHost(ctx, h.id); err != nil {
+		return err
+	}
+	vpss, err := h.store.VPSOfHost(ctx, h.id)
+	if err != nil {
+		return err
+	}
+	for _, v := range vpss {
+		if v.Service != holdfast.ServiceActive || v.Power == holdfast.PowerProvisioning || v.Power == holdfast.PowerError {
+			continue
+		}
+		st, err := h.machine.Driver.Inspect(ctx, string(v.ID))
+		if err != nil {
+			continue // an operation is under way, or the machine is gone: its own report tells
+		}
+		if p := holdfast.PowerState(st.Power); p != v.Power {
+			if err := h.control.ObservePower(ctx, v.ID, v.Power, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

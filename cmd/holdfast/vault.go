@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"holdfast"
+	"holdfast/vault"
+	"holdfast/vault/check"
+)
+
+func vaultCommand() *cobra.Command {
+	c := &cobra.Command{Use: "vault", Short: "Look after the vaults"}
+	var account string
+	var readData bool
+	verify := &cobra.Command{
+		Use:   "check",
+		Short: "Check the vaults: their structure, or every byte",
+		Long: `Check reads the vaults of a service's data directory while the service runs or
+not, prints what it found as JSON, and ends with status 5 if anything is damaged.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			cfg, err := loadConfig(cmd.Flags(), os.Environ())
+			if err != nil {
+				return err
+			}
+			in, err := openInstallation(cmd.Context(), cfg, false, slog.New(slog.DiscardHandler))
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, in.close()) }()
+			return in.checkVaults(cmd, account, check.Options{ReadData: readData})
+		},
+	}
+	configFlags(verify.Flags())
+	verify.Flags().StringVar(&account, "account", "", "one account's vault, by the account's id; all if not given")
+	verify.Flags().BoolVar(&readData, "read-data", false, "read and verify every byte")
+	c.AddCommand(verify)
+	return c
+}
+
+// checkVaults checks one account's vault or all; every vault is checked though
+// one before it is damaged.
+func (in *installation) checkVaults(cmd *cobra.Command, account string, o check.Options) error {
+	accounts, err := in.store.Accounts(cmd.Context())
+	if err != nil {
+		return fmt.Errorf("accounts: %w", err)
+	}
+	vs := &vaults{installation: in}
+	enc := json.NewEncoder(cmd.OutOrStdout())
+	enc.SetIndent("", "  ")
+	found, damaged := false, false
+	for _, a := range accounts {
+		if account != "" && account != string(a.ID) {
+			continue
+		}
+		found = true
+		report, err := vs.check(cmd.Context(), a.ID, o)
+		if errors.Is(err, vault.ErrNoVault) {
+			continue // no backup yet
+		}
+		if err != nil {
+			return fmt.Errorf("vault of %s: %w", a.ID, err)
+		}
+		damaged = damaged || !report.OK()
+		if err := enc.Encode(map[string]any{"account": a.ID, "name": a.Name, "report": report}); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !found && account != "":
+		return holdfast.E(holdfast.CodeNotFound, "There is no account "+account+".")
+	case damaged:
+		return holdfast.E(holdfast.CodeBackupDamaged, "A vault is damaged; the report names the backups.")
+	}
+	return nil
+}
+
+func (v *vaults) check(ctx context.Context, account holdfast.AccountID, o check.Options) (check.Report, error) {
+	if _, err := os.Stat(v.vaultDir(account)); errors.Is(err, os.ErrNotExist) {
+		return check.Report{}, vault.ErrNoVault
+	}
+	st, err := v.storage(account)
+	if err != nil {
+		return check.Report{}, err
+	}
+	opened, err := v.unlock(ctx, account, st)
+	if err != nil {
+		return check.Report{}, err
+	}
+	return check.Run(ctx, opened, o)
+}
