@@ -1,11 +1,8 @@
 package qemu
 
-import (
-	"iter"
-	"math/bits"
-)
+import "math/bits"
 
-// bitset has a bit for each chunk of a disk.
+// bitset has a bit for each granule of a disk.
 type bitset struct{ words []uint64 }
 
 func newBitset(n int64) *bitset { return &bitset{make([]uint64, (n+63)/64)} }
@@ -46,17 +43,4 @@ func (b *bitset) next(i, end int64) int64 {
 		}
 	}
 	return end
-}
-
-// runs yields the ranges of [from, to) whose bits are v.
-func (b *bitset) runs(v bool, from, to int64) iter.Seq2[int64, int64] {
-	return func(yield func(int64, int64) bool) {
-		for from < to {
-			n := b.next(from, to)
-			if b.get(from) == v && !yield(from, n) {
-				return
-			}
-			from = n
-		}
-	}
 }

@@ -50,9 +50,6 @@ type Config struct {
 	Watchdog []string
 	// ConsoleBytes of serial output are kept for each machine; 256 KiB when 0.
 	ConsoleBytes int64
-	// ChunkBytes is the unit that callers read in: ranges of clean data are
-	// trimmed by whole chunks. A multiple of 64 KiB; 1 MiB when 0.
-	ChunkBytes int64
 	// Connections for reading one disk; 2 when 0.
 	Connections int
 	// LockWait is how long to wait for another conversation with the same
@@ -76,9 +73,6 @@ func (c *Config) setDefaults() {
 	or(&c.StorageDaemon, "qemu-storage-daemon")
 	if c.ConsoleBytes == 0 {
 		c.ConsoleBytes = 256 << 10
-	}
-	if c.ChunkBytes == 0 {
-		c.ChunkBytes = 1 << 20
 	}
 	if c.Connections == 0 {
 		c.Connections = 2
@@ -105,9 +99,6 @@ func (c *Config) validate() error {
 	if !slices.Contains([]string{"tcg", "kvm"}, c.Accelerator) {
 		errs = append(errs, fmt.Errorf("qemu: accelerator %q: it has to be tcg or kvm", c.Accelerator))
 	}
-	if c.ChunkBytes < granule || c.ChunkBytes%granule != 0 {
-		errs = append(errs, fmt.Errorf("qemu: chunk of %d bytes is not a multiple of %d", c.ChunkBytes, granule))
-	}
 	if c.ConsoleBytes < 4096 || c.ScratchLimit < 0 || c.Connections < 1 || c.Connections > 16 {
 		errs = append(errs, errors.New("qemu: console, scratch limit or connections out of range"))
 	}
@@ -128,6 +119,7 @@ type Driver struct {
 	cfg   Config
 	log   *slog.Logger
 	fault func(at string) // nil but in tests of being killed
+	queue queue
 
 	stop    context.CancelFunc
 	stopped sync.WaitGroup

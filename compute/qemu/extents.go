@@ -10,19 +10,25 @@ import (
 	"holdfast/disk/nbd"
 )
 
-// Extents covers the disk: clean chunks by the parent's bitmap, zeros by the
+// probeStep is the unit in bytes of looking for what can still be asked about.
+const probeStep = 1 << 20
+
+// Extents covers the disk: clean granules by the parent's bitmap, zeros by the
 // allocation of the rest.
 func (s *source) Extents(ctx context.Context) iter.Seq2[disk.Extent, error] {
 	return func(yield func(disk.Extent, error) bool) {
 		m := merger{yield: yield}
-		unit := s.d.cfg.ChunkBytes
-		for a := int64(0); a < s.chunks(); {
-			b, clean := s.chunks(), false
+		for a, all := int64(0), granules(s.size); a < all; {
+			b, clean := all, false
 			if s.dirty != nil {
-				b, clean = s.dirty.next(a, s.chunks()), !s.dirty.get(a)
+				b, clean = s.dirty.next(a, all), !s.dirty.get(a)
 			}
-			from, to := a*unit, min(b*unit, s.size)
+			from, to := a*granule, min(b*granule, s.size)
 			a = b
+			if err := ctx.Err(); err != nil {
+				yield(disk.Extent{}, err)
+				return
+			}
 			if clean {
 				if !m.add(disk.Extent{Offset: from, Length: to - from, Clean: true}) {
 					return
@@ -46,13 +52,12 @@ func (s *source) Extents(ctx context.Context) iter.Seq2[disk.Extent, error] {
 // allocation adds the zeros and the data of [off, end). Parts that were
 // discarded, by us or by a predecessor of whom we only know the answer EINVAL,
 // are data to whoever reads them; the read tells more. Around such parts it
-// asks chunk by chunk, and for more at once the longer that goes well.
+// asks step by step, and for more at once the longer that goes well.
 func (s *source) allocation(ctx context.Context, off, end int64, m *merger) error {
-	unit := s.d.cfg.ChunkBytes
 	step := end - off
 	for off < end && !m.ended {
 		to := min(off+step, end)
-		if s.knownGone(off/unit, &to) {
+		if s.knownGone(off/granule, &to) {
 			m.add(disk.Extent{Offset: off, Length: to - off})
 			off = to
 			continue
@@ -66,25 +71,23 @@ func (s *source) allocation(ctx context.Context, off, end int64, m *merger) erro
 			step *= 2
 		case !s.live || !errors.Is(err, syscall.EINVAL):
 			return err
-		case to-off > unit:
-			step = unit - off%unit
+		case to-off > probeStep:
+			step = probeStep - off%probeStep
 		default:
 			m.add(disk.Extent{Offset: off, Length: to - off})
-			off, step = to, unit
+			off, step = to, probeStep
 		}
 	}
 	return nil
 }
 
-// knownGone says whether the chunk was discarded, and cuts end to where that
+// knownGone says whether the granule was discarded, and cuts end to where that
 // changes.
-func (s *source) knownGone(chunk int64, end *int64) bool {
+func (s *source) knownGone(i int64, end *int64) bool {
 	s.goneMu.RLock()
 	defer s.goneMu.RUnlock()
-	unit := s.d.cfg.ChunkBytes
-	gone := s.gone.get(chunk)
-	*end = min(*end, s.gone.next(chunk, s.chunks())*unit)
-	return gone
+	*end = min(*end, s.gone.next(i, granules(s.size))*granule)
+	return s.gone.get(i)
 }
 
 // merger joins neighbours that are alike.

@@ -14,18 +14,18 @@ func (d *Driver) End(ctx context.Context, h compute.Handle, outcome compute.Outc
 	if _, err := stateOf(h); err != nil {
 		return err
 	}
+	m, err := d.load(h.Machine)
+	if errors.Is(err, compute.ErrNotFound) {
+		return nil // Delete took everything with it
+	}
+	if err != nil {
+		return err
+	}
 	unlock, err := d.lock(ctx, h.Machine)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	m, err := d.load(h.Machine)
-	if errors.Is(err, compute.ErrNotFound) {
-		return removeAll(d.lockPath(h.Machine)) // Delete took everything with it
-	}
-	if err != nil {
-		return err
-	}
 	now, found, err := d.leftover(m.ID)
 	if err != nil {
 		return err
@@ -154,11 +154,6 @@ func (d *Driver) Recover(ctx context.Context, h compute.Handle) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := d.lock(ctx, h.Machine)
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	m, err := d.load(h.Machine)
 	if errors.Is(err, compute.ErrNotFound) {
 		return lost("the machine is gone")
@@ -166,6 +161,11 @@ func (d *Driver) Recover(ctx context.Context, h compute.Handle) error {
 	if err != nil {
 		return err
 	}
+	unlock, err := d.lock(ctx, h.Machine)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if !st.Proc.alive() {
 		return lost("its process has ended")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -18,23 +19,37 @@ func (d *Driver) lock(ctx context.Context, id string) (unlock func(), err error)
 	if err := checkID(id); err != nil {
 		return nil, errors.Join(compute.ErrNotFound, err)
 	}
-	deadline := time.Now().Add(d.cfg.LockWait)
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+	late := time.NewTimer(d.cfg.LockWait)
+	defer late.Stop()
+	busy := fmt.Errorf("qemu: machine %s: %w", id, compute.ErrBusy)
+	leave, ok := d.queue.enter(ctx, id, late.C)
+	if !ok {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, busy
+	}
+	for {
 		f, err := tryLock(d.lockPath(id))
 		if err != nil {
+			leave()
 			return nil, fmt.Errorf("qemu: lock of %s: %w", id, err)
 		}
 		if f != nil {
-			return func() { _ = f.Close() }, nil // closing unlocks, whatever it says
-		}
-		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("qemu: machine %s: %w", id, compute.ErrBusy)
+			return func() {
+				_ = f.Close() // unlocks, whatever it says
+				leave()
+			}, nil
 		}
 		// A blocking flock could not be left when ctx ends.
 		select {
 		case <-ctx.Done():
+			leave()
 			return nil, ctx.Err()
-		case <-time.After(pause):
+		case <-late.C:
+			leave()
+			return nil, busy
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
 }
@@ -62,4 +77,45 @@ func tryLock(path string) (*os.File, error) {
 		return nil, nil
 	}
 	return nil, err
+}
+
+// queue lets those of this process that want the same machine in one by one,
+// first come, first served: flock alone is not fair.
+type queue struct {
+	mu    sync.Mutex
+	doors map[string]*door
+}
+
+type door struct {
+	inside chan struct{}
+	wanted int
+}
+
+func (q *queue) enter(ctx context.Context, id string, late <-chan time.Time) (leave func(), ok bool) {
+	q.mu.Lock()
+	if q.doors == nil {
+		q.doors = map[string]*door{}
+	}
+	dr := q.doors[id]
+	if dr == nil {
+		dr = &door{inside: make(chan struct{}, 1)}
+		q.doors[id] = dr
+	}
+	dr.wanted++
+	q.mu.Unlock()
+	forget := func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if dr.wanted--; dr.wanted == 0 {
+			delete(q.doors, id)
+		}
+	}
+	select {
+	case dr.inside <- struct{}{}:
+		return func() { <-dr.inside; forget() }, true
+	case <-ctx.Done():
+	case <-late:
+	}
+	forget()
+	return nil, false
 }

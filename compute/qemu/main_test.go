@@ -125,7 +125,10 @@ func noTraces(t testing.TB, cfg Config) {
 	}
 }
 
-const mib = 1 << 20
+const (
+	mib   = 1 << 20
+	chunk = mib // as the vault reads
+)
 
 // machine is one without an operating system: it sits in its firmware, which
 // is all that the block layer needs.
@@ -234,6 +237,7 @@ func (im *image) update(t testing.TB, d *Driver, h compute.Handle, i int) {
 	im.read = 0
 	need := map[int64]bool{}
 	at := int64(0)
+	var clean []disk.Extent
 	for e, err := range src.Extents(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
@@ -244,10 +248,11 @@ func (im *image) update(t testing.TB, d *Driver, h compute.Handle, i int) {
 		at = e.End()
 		switch {
 		case e.Clean:
+			clean = append(clean, e)
 		case e.Zero:
 			clear(im.data[e.Offset:e.End()])
 		default:
-			for c := e.Offset / d.cfg.ChunkBytes; c*d.cfg.ChunkBytes < e.End(); c++ {
+			for c := e.Offset / chunk; c*chunk < e.End(); c++ {
 				need[c] = true
 			}
 		}
@@ -255,9 +260,16 @@ func (im *image) update(t testing.TB, d *Driver, h compute.Handle, i int) {
 	if at != src.Size() {
 		t.Fatalf("extents end at %d of %d", at, src.Size())
 	}
+	for _, e := range clean {
+		for c := (e.Offset + chunk - 1) / chunk; (c+1)*chunk <= e.End(); c++ {
+			if err := src.Discard(t.Context(), c*chunk, chunk); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	for c := range need {
-		off := c * d.cfg.ChunkBytes
-		b := im.data[off:min(off+d.cfg.ChunkBytes, src.Size())]
+		off := c * chunk
+		b := im.data[off:min(off+chunk, src.Size())]
 		if n, err := src.ReadAt(b, off); n != len(b) || err != nil && err != io.EOF {
 			t.Fatalf("read %d of %d at %d: %v", n, len(b), off, err)
 		}

@@ -34,26 +34,54 @@ var bootID = sync.OnceValue(func() string {
 
 // identify says which process has the number now. A zombie is gone.
 func identify(pid int) (process, bool) {
+	p, state := look(pid)
+	return p, state != gone && state != zombie
+}
+
+// States of a process as far as they matter here.
+const (
+	gone = iota
+	zombie
+	lives
+)
+
+func look(pid int) (process, int) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return process{}, false
+		return process{}, gone
 	}
 	// The name in parentheses may contain anything; fields follow the last one.
 	i := bytes.LastIndexByte(b, ')')
 	f := strings.Fields(string(b[i+1:]))
-	if i < 0 || len(f) < 20 || f[0] == "Z" || f[0] == "X" {
-		return process{}, false
+	if i < 0 || len(f) < 20 {
+		return process{}, gone
 	}
 	ticks, err := strconv.ParseUint(f[19], 10, 64)
-	return process{PID: pid, Ticks: ticks, Boot: bootID()}, err == nil
+	if err != nil {
+		return process{}, gone
+	}
+	p := process{PID: pid, Ticks: ticks, Boot: bootID()}
+	if f[0] == "Z" || f[0] == "X" {
+		return p, zombie
+	}
+	return p, lives
 }
 
 func (p process) alive() bool {
 	if p.PID <= 0 {
 		return false
 	}
-	now, ok := identify(p.PID)
-	return ok && now == p
+	now, state := look(p.PID)
+	if now != p || state == gone {
+		return false
+	}
+	if state == zombie {
+		// Its other threads may have the disks open for a moment longer.
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		return p.wait(ctx) != nil
+	}
+	return true
 }
 
 // started is the wall clock time at which the process started.
@@ -67,10 +95,14 @@ func (p process) started() time.Time {
 	return time.Now().Add(up - time.Duration(now.Nano())).Truncate(time.Second)
 }
 
-// wait returns when the process is gone.
+// wait returns when the process is gone with all its threads; a zombie that
+// nobody reaps is.
 func (p process) wait(ctx context.Context) error {
 	fd, err := unix.PidfdOpen(p.PID, 0)
-	if errors.Is(err, unix.ESRCH) || !p.alive() {
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if now, state := look(p.PID); state == gone || now != p {
 		if err == nil {
 			_ = unix.Close(fd)
 		}

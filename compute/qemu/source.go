@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"holdfast/compute"
 	"holdfast/disk"
 	"holdfast/disk/nbd"
@@ -37,18 +35,19 @@ type source struct {
 	size  int64
 	conns []*nbd.Conn
 	next  atomic.Uint32
-	dirty *bitset // chunks that may differ from the parent; nil for all
+	dirty *bitset // granules that may differ from the parent; nil for all
 
-	gone      *bitset // chunks that were discarded
+	gone      *bitset // granules that were discarded
 	goneMu    sync.RWMutex
 	exhausted atomic.Bool
 	guard     context.CancelFunc
 	guarded   sync.WaitGroup
 }
 
-// Open opens one disk of the point in time. With a parent, chunks that are
-// clean are given up at once, so that no copy of them is kept. Several may be
-// open, also of one disk, and again after a crash.
+// Open opens one disk of the point in time. All of it can be read, also what
+// is clean: a caller that does not want to look at clean ranges discards them
+// at once, so that no copy of them is kept. Several may be open, also of one
+// disk, and again after a crash.
 func (d *Driver) Open(ctx context.Context, h compute.Handle, name string) (disk.Source, error) {
 	st, err := stateOf(h)
 	if err != nil {
@@ -72,7 +71,7 @@ func (d *Driver) Open(ctx context.Context, h compute.Handle, name string) (disk.
 }
 
 func (s *source) connect(ctx context.Context, hd compute.HandleDisk) error {
-	s.gone = newBitset(s.chunks())
+	s.gone = newBitset(granules(s.size))
 	for range s.d.cfg.Connections {
 		c, err := s.d.dialExport(ctx, s.h, s.proc, hd, nbd.BaseAllocation)
 		if err != nil {
@@ -89,27 +88,19 @@ func (s *source) connect(ctx context.Context, hd compute.HandleDisk) error {
 	if err != nil {
 		return err
 	}
-	dirty := newBitset(s.chunks())
+	dirty := newBitset(granules(s.size))
 	err = eachStatus(ctx, c, name, 0, s.size, func(e nbd.Extent) bool {
 		if e.Flags&nbd.StateDirty != 0 {
-			unit := s.d.cfg.ChunkBytes
-			dirty.set(e.Offset/unit, (e.Offset+e.Length+unit-1)/unit)
+			dirty.set(e.Offset/granule, granules(e.Offset+e.Length))
 		}
 		return true
 	})
-	if err = errors.Join(err, c.Close()); err != nil {
-		return err
-	}
 	s.dirty = dirty
-	if s.live {
-		return s.trimClean(ctx)
-	}
-	return nil
+	return errors.Join(err, c.Close())
 }
 
-func (s *source) chunks() int64 {
-	return (s.size + s.d.cfg.ChunkBytes - 1) / s.d.cfg.ChunkBytes
-}
+// granules is how many of them cover a length in bytes.
+func granules(length int64) int64 { return (length + granule - 1) / granule }
 
 func (d *Driver) dialExport(ctx context.Context, h compute.Handle, p process, hd compute.HandleDisk, context string) (*nbd.Conn, error) {
 	c, err := dialPeer(ctx, d.exportSocket(h.Machine, h.Point), p)
@@ -140,32 +131,6 @@ func eachStatus(ctx context.Context, c *nbd.Conn, name string, off, end int64, f
 	return nil
 }
 
-func (s *source) trimClean(ctx context.Context) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(16)
-	for a, b := range s.dirty.runs(false, 0, s.chunks()) {
-		if gctx.Err() != nil {
-			break
-		}
-		g.Go(func() error {
-			return s.trim(gctx, a*s.d.cfg.ChunkBytes, min(b*s.d.cfg.ChunkBytes, s.size))
-		})
-	}
-	return g.Wait()
-}
-
-// trim gives up [off, end) as far as whole granules and the canary allow.
-func (s *source) trim(ctx context.Context, off, end int64) error {
-	off = max((off+granule-1)/granule*granule, canary)
-	if end != s.size {
-		end = end / granule * granule
-	}
-	if off >= end {
-		return nil
-	}
-	return s.pick().Trim(ctx, off, end-off)
-}
-
 func (s *source) pick() *nbd.Conn {
 	return s.conns[int(s.next.Add(1))%len(s.conns)]
 }
@@ -185,9 +150,8 @@ func (s *source) ReadAt(p []byte, off int64) (int, error) {
 	if short {
 		p = p[:s.size-off]
 	}
-	unit := s.d.cfg.ChunkBytes
 	s.goneMu.RLock()
-	gone := s.gone.any(off/unit, (off+int64(len(p))+unit-1)/unit)
+	gone := s.gone.any(off/granule, granules(off+int64(len(p))))
 	s.goneMu.RUnlock()
 	if gone {
 		return 0, fmt.Errorf("%w: %d+%d", errDiscarded, off, len(p))
@@ -202,16 +166,21 @@ func (s *source) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// Discard gives up the range. Only whole chunks are known to be gone; what is
-// left of others stays readable, which costs scratch and nothing else.
+// Discard gives up the range, as far as it has whole granules. What is left of
+// others stays readable, which costs scratch and nothing else.
 func (s *source) Discard(ctx context.Context, offset, length int64) error {
 	if offset < 0 || length < 0 || offset > s.size-length {
 		return fmt.Errorf("qemu: discard of %d+%d", offset, length)
 	}
-	unit, end := s.d.cfg.ChunkBytes, offset+length
-	a, b := (offset+unit-1)/unit, end/unit
-	if end == s.size {
-		b = s.chunks()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	a, b := granules(offset), (offset+length)/granule
+	if offset+length == s.size {
+		b = granules(s.size)
+	}
+	if a >= b {
+		return nil
 	}
 	s.goneMu.Lock()
 	s.gone.set(a, b)
@@ -219,7 +188,11 @@ func (s *source) Discard(ctx context.Context, offset, length int64) error {
 	if !s.live {
 		return nil // there is no copy, and the disk itself is never trimmed
 	}
-	if err := s.trim(ctx, offset, end); err != nil {
+	off, end := max(a*granule, canary), min(b*granule, s.size)
+	if off >= end {
+		return nil
+	}
+	if err := s.pick().Trim(ctx, off, end-off); err != nil {
 		return s.translate(err)
 	}
 	return nil

@@ -1,0 +1,130 @@
+package qemu
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"holdfast/compute"
+	"holdfast/compute/computetest"
+)
+
+// harness runs the conformance suite on real QEMU processes.
+type harness struct {
+	t   *testing.T
+	cfg Config
+	d   *Driver
+}
+
+func TestConformance(t *testing.T) {
+	computetest.TestDriver(t, func(t *testing.T) computetest.Harness {
+		h := &harness{t: t, cfg: testConfig(t)}
+		t.Cleanup(func() { noTraces(t, h.cfg) })
+		return h
+	})
+}
+
+func (h *harness) Open() (computetest.Host, error) {
+	d, err := New(h.cfg)
+	if err != nil {
+		return nil, err
+	}
+	h.d = d
+	h.t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			h.t.Error(err)
+		}
+	})
+	return d, nil
+}
+
+func (h *harness) Machine(m compute.Machine) compute.Machine { return m }
+
+func (h *harness) Write(id, disk string, off, length int64, pattern byte) error {
+	return converse(h.t, h.d, id, func(ctx context.Context, s *session) error {
+		var said string
+		err := s.Execute(ctx, "human-monitor-command", args{
+			"command-line": fmt.Sprintf(`qemu-io -d %s "write -P %d %d %d"`, diskDevice(disk), pattern, off, length),
+		}, &said)
+		if err == nil && strings.Contains(said, "rror") {
+			err = fmt.Errorf("qemu-io: %s", said)
+		}
+		return err
+	})
+}
+
+func (h *harness) Pause(id string) error {
+	return converse(h.t, h.d, id, func(ctx context.Context, s *session) error {
+		return s.Execute(ctx, "stop", nil, nil)
+	})
+}
+
+func (h *harness) Kill(id string) error {
+	p, alive, err := h.d.running(id)
+	if err != nil || !alive {
+		return fmt.Errorf("alive: %v, %w", alive, err)
+	}
+	return p.kill(h.t.Context())
+}
+
+func (h *harness) Leftovers(id string, pointsOnly bool) ([]string, error) {
+	patterns := []string{
+		filepath.Join(h.cfg.Scratch, id+"*"), filepath.Join(h.cfg.Run, id, "p*"),
+		filepath.Join(h.cfg.Root, id, "point*.json*"),
+	}
+	if !pointsOnly {
+		patterns = append(patterns, filepath.Join(h.cfg.Root, "*"+id+"*"), filepath.Join(h.cfg.Run, id+"*"))
+	}
+	var left []string
+	for _, p := range patterns {
+		found, err := filepath.Glob(p)
+		if err != nil {
+			return nil, err
+		}
+		left = append(left, found...)
+	}
+	more, err := h.inProcesses(id, pointsOnly)
+	return append(left, more...), err
+}
+
+// inProcesses looks for processes of the machine, and into its QEMU.
+func (h *harness) inProcesses(id string, pointsOnly bool) ([]string, error) {
+	var left []string
+	cmdlines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range cmdlines {
+		b, _ := os.ReadFile(path) // it may have ended
+		argv := strings.Split(string(b), "\x00")
+		ours := strings.Contains(string(b), h.cfg.Run+"/"+id)
+		if ours && (!pointsOnly || !strings.Contains(argv[0], "qemu-system")) {
+			left = append(left, string(b))
+		}
+	}
+	if _, alive, err := h.d.running(id); err != nil || !alive {
+		return left, err
+	}
+	err = converse(h.t, h.d, id, func(ctx context.Context, s *session) error {
+		nodes, err := s.nodes(ctx)
+		if err != nil {
+			return err
+		}
+		for name := range nodes {
+			if pointNode.MatchString(name) {
+				left = append(left, name)
+			}
+		}
+		exports, err := s.exports(ctx)
+		for id := range exports {
+			left = append(left, id)
+		}
+		return err
+	})
+	slices.Sort(left)
+	return left, err
+}
