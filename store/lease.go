@@ -58,18 +58,17 @@ func (t *Tx) ClaimOperation(ctx context.Context, host holdfast.HostID, kinds []h
 	return t.Operation(ctx, o.ID)
 }
 
-// RenewOperation extends a lease, publishes progress and says whether a cancel
-// was asked for. ErrNotFound: the lease is not held any more.
-func (t *Tx) RenewOperation(ctx context.Context, h Held, ttl time.Duration, p holdfast.Progress) (cancel bool, err error) {
+// RenewOperation extends a lease, publishes progress and gives the operation as
+// it is now. ErrNotFound: the lease is not held any more.
+func (t *Tx) RenewOperation(ctx context.Context, h Held, ttl time.Duration, p holdfast.Progress) (holdfast.Operation, error) {
 	u := t.db.NewUpdate().
 		Model(&operationRow{Progress: p, LeaseUntil: toMicros(t.clock.lease().Add(ttl)), LeaseTTL: ttl.Microseconds()}).
 		Column("progress", "lease_until", "lease_ttl")
 	res, err := h.where(u).Exec(ctx)
 	if err := touched("renew", res, err); err != nil {
-		return false, err
+		return holdfast.Operation{}, err
 	}
-	o, err := t.Operation(ctx, h.Job)
-	return o.Cancel, err
+	return t.Operation(ctx, h.Job)
 }
 
 // HeldOperation reads the operation of a claim; ErrNotFound: the lease is not

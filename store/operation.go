@@ -156,13 +156,3 @@ func (t *Tx) RequestCancel(ctx context.Context, id holdfast.JobID) error {
 		Where("id = ?", id).Where(activeOperation).Exec(ctx)
 	return touched("request cancel", res, err)
 }
-
-// DeletedWithoutOperation lists up to limit backups that are deleted, still
-// have a row, and no operation that would free their space.
-func (q *queries) DeletedWithoutOperation(ctx context.Context, limit int) ([]holdfast.Backup, error) {
-	return all[backupRow](ctx, q, "deleted without operation", func(s *bun.SelectQuery) *bun.SelectQuery {
-		return s.Where("status = ?", holdfast.BackupDeleted).
-			Where("NOT EXISTS (SELECT 1 FROM operations AS o WHERE o.backup_id = backups.id AND o."+activeOperation+")").
-			Order("requested_at", "id").Limit(int64(limit))
-	})
-}
