@@ -9,6 +9,7 @@ import (
 	"holdfast/vault/blob"
 	"holdfast/vault/chunk"
 	"holdfast/vault/index"
+	"holdfast/vault/keys"
 	"holdfast/vault/manifest"
 	"holdfast/vault/pack"
 	"holdfast/vault/seal"
@@ -59,7 +60,8 @@ func (e *DamagedError) Unwrap() error { return e.Err }
 // damage tells lost or changed bytes, which no retry brings back, from a storage
 // that fails for now.
 func damage(err error) bool {
-	for _, d := range []error{ErrMissing, ErrContent, blob.ErrNotFound, io.ErrUnexpectedEOF, syscall.EIO,
+	for _, d := range []error{ErrMissing, ErrContent, blob.ErrNotFound, blob.ErrTooLarge, io.ErrUnexpectedEOF, syscall.EIO,
+		keys.ErrEpoch,
 		seal.ErrSealed, seal.ErrHeader, chunk.ErrPayload, index.ErrMalformed, pack.ErrMalformed,
 		tree.ErrMalformed, manifest.ErrMalformed} {
 		if errors.Is(err, d) {

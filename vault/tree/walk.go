@@ -12,11 +12,12 @@ var Skip = errors.New("skip this subtree")
 
 // Visitor is told what a walk meets. Chunk is called for every stored chunk in
 // ascending order. Node, if set, is called before a node is loaded, with the
-// chunks it covers. Lost, if set, is called for a node that cannot be read, and
+// chunks it covers; Left, if set, when its subtree is done. Lost, if set, is called for a node that cannot be read, and
 // its nil answer lets the walk go on behind it. Any other error ends the walk.
 type Visitor struct {
 	Chunk func(i uint64, id chunk.ID) error
 	Node  func(id chunk.ID, from, to uint64) error
+	Left  func(id chunk.ID, from, to uint64)
 	Lost  func(from, to uint64, err error) error
 }
 
@@ -58,17 +59,30 @@ func (w *walker) node(ctx context.Context, id chunk.ID, level int, index uint64)
 	}
 	if err != nil {
 		if w.v.Lost != nil && ctx.Err() == nil {
-			return w.v.Lost(max(first, w.from), end, err)
+			err = w.v.Lost(max(first, w.from), end, err)
+			if err == nil && w.v.Left != nil {
+				w.v.Left(id, first, end)
+			}
 		}
 		return err
 	}
+	if err := w.children(ctx, n, index); err != nil {
+		return err
+	}
+	if w.v.Left != nil {
+		w.v.Left(id, first, end)
+	}
+	return nil
+}
+
+func (w *walker) children(ctx context.Context, n *node, index uint64) (err error) {
 	for i, child := range n.ids {
 		if child.IsZero() {
 			continue
 		}
 		at := index*Fan + uint64(i) //nolint:gosec // below Fan
-		if level > 0 {
-			err = w.node(ctx, child, level-1, at)
+		if n.level > 0 {
+			err = w.node(ctx, child, n.level-1, at)
 		} else if at >= w.from {
 			err = w.v.Chunk(at, child)
 		}

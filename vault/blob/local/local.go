@@ -54,7 +54,7 @@ func (s *Storage) PutNew(ctx context.Context, name string, data []byte) error {
 	}
 	err = t.write(ctx, data)
 	if err == nil {
-		err = t.publish(path)
+		err = t.publish(s.root, path)
 	}
 	if cerr := t.close(); err == nil {
 		err = cerr
@@ -180,7 +180,7 @@ func (s *Storage) Delete(ctx context.Context, name string) error {
 	if err == nil {
 		err = syncDir(filepath.Dir(path))
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // another delete may have taken the empty directory
 		return fmt.Errorf("delete %s: %w", name, err)
 	}
 	for dir := filepath.Dir(path); dir != s.root; dir = filepath.Dir(dir) {

@@ -74,7 +74,7 @@ func (t *temp) write(ctx context.Context, data []byte) error {
 }
 
 // publish gives the file its final name, which must be free.
-func (t *temp) publish(path string) error {
+func (t *temp) publish(root, path string) error {
 	dir := filepath.Dir(path)
 	for range 16 {
 		if err := makeDir(dir); err != nil {
@@ -91,7 +91,7 @@ func (t *temp) publish(path string) error {
 			return err
 		}
 		t.path = ""
-		return syncDir(dir)
+		return syncUp(root, dir)
 	}
 	return fmt.Errorf("directory %s does not stay", dir)
 }
@@ -179,6 +179,20 @@ func makeDir(dir string) error {
 		return err
 	}
 	return nil
+}
+
+// syncUp makes a new name durable, and the directories that lead to it: another
+// writer may have made one of them and not come to sync it yet.
+func syncUp(root, dir string) error {
+	for ; ; dir = filepath.Dir(dir) {
+		// Gone means that the blob was deleted already.
+		if err := syncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if dir == root {
+			return nil
+		}
+	}
 }
 
 func syncDir(dir string) error {

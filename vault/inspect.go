@@ -1,0 +1,128 @@
+package vault
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"holdfast/vault/chunk"
+	"holdfast/vault/index"
+	"holdfast/vault/pack"
+	"holdfast/vault/tree"
+)
+
+// Inspection is a look at a vault as it is stored, for checking and maintenance.
+// It is safe for concurrent use.
+type Inspection struct {
+	// Segments is the number of index segments, DamagedSegments those of them that
+	// cannot be read, by name.
+	Segments        int
+	DamagedSegments map[string]error
+
+	v     *Vault
+	set   *index.Set
+	packs map[string]int64
+}
+
+// Inspect loads the index anew and lists the packs.
+func (v *Vault) Inspect(ctx context.Context) (*Inspection, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	damaged, err := v.refreshLocked(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("inspect vault: %w", err)
+	}
+	in := &Inspection{v: v, Segments: len(v.segments) + len(damaged), DamagedSegments: damaged, packs: map[string]int64{}}
+	for info, err := range v.st.List(ctx, pack.Prefix) {
+		if err != nil {
+			return nil, fmt.Errorf("inspect vault: %w", err)
+		}
+		in.packs[info.Name] = info.Size
+	}
+	contents, _, err := v.uncovered(ctx, pack.Prefix, v.set)
+	if err != nil {
+		return nil, fmt.Errorf("inspect vault: %w", err)
+	}
+	in.set = v.set.With(index.NewPart(contents))
+	return in, nil
+}
+
+// Packs are the names of the stored packs, ascending.
+func (in *Inspection) Packs() []string { return slices.Sorted(maps.Keys(in.packs)) }
+
+// PackSize is a stored pack's size in bytes.
+func (in *Inspection) PackSize(name string) int64 { return in.packs[name] }
+
+// Places yields the stored places of a chunk that are whole by their size, with
+// the names of their packs.
+func (in *Inspection) Places(kind chunk.Kind, id chunk.ID, yield func(name string, e pack.Entry) bool) {
+	for info, e := range in.set.All(id) {
+		name := info.Name()
+		if e.Kind == kind && in.packs[name] == int64(info.Size) && !yield(name, e) {
+			return
+		}
+	}
+}
+
+// Walk visits an image's tree. Nodes are read from the storage, and proved.
+func (in *Inspection) Walk(ctx context.Context, im Image, v tree.Visitor) error {
+	root := tree.Root{ID: im.Root, Chunks: chunks(im.Size, int64(in.v.params.ChunkSize))}
+	return tree.Walk(ctx, nodeReader{in.v}, root, 0, v)
+}
+
+// Count is the number of stored chunks that an image's root claims.
+func (in *Inspection) Count(ctx context.Context, im Image) (uint64, error) {
+	root := tree.Root{ID: im.Root, Chunks: chunks(im.Size, int64(in.v.params.ChunkSize))}
+	return tree.Count(ctx, nodeReader{in.v}, root, 0)
+}
+
+// VerifyChunk reads one chunk from a place that Places yielded, and proves it.
+func (in *Inspection) VerifyChunk(ctx context.Context, name string, e pack.Entry) error {
+	s, err := in.v.borrow()
+	if err != nil {
+		return err
+	}
+	defer in.v.scratch.Put(s)
+	for info, known := range in.set.All(e.ID) {
+		if info.Name() == name && known == e {
+			_, err := in.v.fetchAt(ctx, info, e, s)
+			return err
+		}
+	}
+	return ErrMissing
+}
+
+// VerifyPack reads a whole pack and proves every chunk in it. It returns the
+// chunks that fail; a pack whose table of contents cannot be read is an error,
+// as Damage tells.
+func (in *Inspection) VerifyPack(ctx context.Context, name string) (chunks int, bad map[chunk.ID]error, err error) {
+	v := in.v
+	data, err := v.st.Get(ctx, name, pack.MaxSize)
+	if err != nil {
+		return 0, nil, err
+	}
+	info, entries, err := pack.ParseTOC(v.ring, name, data, v.maxPlain())
+	if err != nil {
+		return 0, nil, err
+	}
+	s, err := v.borrow()
+	if err != nil {
+		return 0, nil, err
+	}
+	defer v.scratch.Put(s)
+	bad = map[chunk.ID]error{}
+	for _, e := range entries {
+		if ctx.Err() != nil {
+			return 0, nil, ctx.Err()
+		}
+		if _, err := v.unseal(info, e, data[e.Offset:e.Offset+e.Sealed], s); err != nil {
+			bad[e.ID] = err
+		}
+	}
+	return len(entries), bad, nil
+}
+
+// Damage tells lost or changed bytes, which no retry brings back, from a storage
+// that fails for now.
+func Damage(err error) bool { return err != nil && damage(err) }
