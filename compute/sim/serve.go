@@ -5,22 +5,27 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"sync"
-	"time"
 
 	"holdfast/compute"
 )
 
-// Guest makes what a machine's guest answers over HTTP. It may use the Host's
-// ReadDisk and WriteDisk, as the software of a real guest uses its disks.
-type Guest func(m compute.Machine) http.Handler
+// Guest is the software of a machine: it serves one of the machine's forwarded
+// ports until the listener is closed. It may use the Host's ReadDisk and
+// WriteDisk, as a real guest uses its disks.
+type Guest func(m compute.Machine, l net.Listener)
 
-// guests are the HTTP servers of running machines, by machine.
+// guests are the open ports of running machines, by machine.
 type guests struct {
-	mu      sync.Mutex
-	make    Guest // nil: guests are silent
-	servers map[string][]*http.Server
+	mu    sync.Mutex
+	serve Guest // nil: guests are silent
+	ports map[string][]port
+}
+
+// port is a forwarded port; done is closed when its Guest has returned.
+type port struct {
+	listener net.Listener
+	done     chan struct{}
 }
 
 // Serve makes the guests of this Host answer on their forwarded ports of
@@ -28,14 +33,14 @@ type guests struct {
 // starts. The returned function ends that, and frees the ports.
 func (h *Host) Serve(ctx context.Context, guest Guest) (stop func() error, err error) {
 	h.guests.mu.Lock()
-	h.guests.make = guest
+	h.guests.serve = guest
 	h.guests.mu.Unlock()
 	stop = func() error {
 		h.guests.mu.Lock()
 		defer h.guests.mu.Unlock()
-		h.guests.make = nil
+		h.guests.serve = nil
 		var failed error
-		for machine := range h.guests.servers {
+		for machine := range h.guests.ports {
 			failed = errors.Join(failed, h.guests.silence(machine))
 		}
 		return failed
@@ -50,12 +55,12 @@ func (h *Host) Serve(ctx context.Context, guest Guest) (stop func() error, err e
 	return stop, nil
 }
 
-// follow makes a machine's HTTP servers be as its power state is: there while
-// it runs, gone when it does not.
+// follow makes a machine's ports be as its power state is: open while it runs,
+// closed when it does not.
 func (h *Host) follow(ctx context.Context, machine string) error {
 	h.guests.mu.Lock()
 	defer h.guests.mu.Unlock()
-	if h.guests.make == nil {
+	if h.guests.serve == nil {
 		return nil
 	}
 	var found *state
@@ -72,7 +77,7 @@ func (h *Host) follow(ctx context.Context, machine string) error {
 	if found.Power == compute.Stopped {
 		return h.guests.silence(machine)
 	}
-	if h.guests.servers[machine] != nil {
+	if h.guests.ports[machine] != nil {
 		return nil
 	}
 	return h.guests.speak(ctx, found.Machine)
@@ -80,8 +85,8 @@ func (h *Host) follow(ctx context.Context, machine string) error {
 
 // speak opens the machine's forwarded ports.
 func (g *guests) speak(ctx context.Context, m compute.Machine) error {
-	if g.servers == nil {
-		g.servers = map[string][]*http.Server{}
+	if g.ports == nil {
+		g.ports = map[string][]port{}
 	}
 	for _, forward := range m.NIC.Forwards {
 		var config net.ListenConfig
@@ -89,24 +94,24 @@ func (g *guests) speak(ctx context.Context, m compute.Machine) error {
 		if err != nil {
 			return errors.Join(err, g.silence(m.ID))
 		}
-		server := &http.Server{Handler: g.make(m), ReadHeaderTimeout: time.Minute}
-		g.servers[m.ID] = append(g.servers[m.ID], server)
+		p := port{listener: listener, done: make(chan struct{})}
+		g.ports[m.ID] = append(g.ports[m.ID], p)
+		serve := g.serve
 		go func() {
-			// It ends when silence closes it, which is not an error.
-			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-				panic(fmt.Sprintf("sim: guest of %s: %v", m.ID, err))
-			}
+			defer close(p.done)
+			serve(m, listener)
 		}()
 	}
 	return nil
 }
 
-// silence closes the machine's ports and connections.
+// silence closes the machine's ports and waits for its Guests.
 func (g *guests) silence(machine string) error {
 	var failed error
-	for _, server := range g.servers[machine] {
-		failed = errors.Join(failed, server.Close())
+	for _, p := range g.ports[machine] {
+		failed = errors.Join(failed, p.listener.Close())
+		<-p.done
 	}
-	delete(g.servers, machine)
+	delete(g.ports, machine)
 	return failed
 }

@@ -3,6 +3,7 @@ package sim_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -25,15 +26,15 @@ func TestServeAnswersWithWhatTheDiskHolds(t *testing.T) {
 		NIC:   compute.NIC{Forwards: []compute.Forward{{HostPort: port, GuestPort: 80}}},
 	}))
 	guest := func(host *sim.Host) sim.Guest {
-		return func(m compute.Machine) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		return func(m compute.Machine, l net.Listener) {
+			_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				text := make([]byte, 8)
 				if err := host.ReadDisk(m.ID, "disk0", text, 0); err != nil {
 					http.Error(w, err.Error(), http.StatusInternalServerError)
 					return
 				}
 				_, _ = w.Write(text)
-			})
+			}))
 		}
 	}
 	stop, err := h.host.Serve(t.Context(), guest(h.host))

