@@ -55,13 +55,8 @@ type listBackupsOutput struct {
 }
 
 type backupPath struct {
-	vpsPath
+	ID       string `path:"id" doc:"Public VPS id from GET /api/v2/vps data[].id." example:"vps_01hxa3b4c5d6e7f8g9h0j1k2m3"`
 	BackupID string `path:"backupId" doc:"Public backup id from GET /api/v2/vps/{id}/backups backups[].id." example:"bkp_01hxa3b4c5d6e7f8g9h0j1k2m3"`
-}
-
-type createBackupInput struct {
-	vpsPath
-	commandParams
 }
 
 type createBackupBody struct {
@@ -79,11 +74,11 @@ func (s *server) registerBackups() {
 		Summary: "Create VPS backup",
 		Description: "Queue a manual offsite backup of all disks of a VPS at one instant. The body is optional: leave it out, or send only a note. " +
 			"Check actions.canCreateBackup of GET /api/v2/vps/{id}/backups first, and poll the job that is answered.",
-	}, command[createBackupInput, createBackupBody]{
-		check: func(ctx context.Context, caller control.Caller, p *createBackupInput, b *createBackupBody) ([]holdfast.Field, error) {
+	}, command[vpsPath, createBackupBody]{
+		check: func(ctx context.Context, caller control.Caller, p *vpsPath, b *createBackupBody) ([]holdfast.Field, error) {
 			return s.control.CheckNote(text(b.Note)), s.control.OwnVPS(ctx, caller, p.ID)
 		},
-		do: func(ctx context.Context, caller control.Caller, p *createBackupInput, b *createBackupBody, once *control.Once) (control.Accepted, error) {
+		do: func(ctx context.Context, caller control.Caller, p *vpsPath, b *createBackupBody, once *control.Once) (control.Accepted, error) {
 			return s.control.CreateBackup(ctx, caller, p.ID, text(b.Note), once)
 		},
 	})

@@ -131,6 +131,15 @@ func documentBody[B any](s *server, op *huma.Operation) {
 	}
 }
 
+// idempotencyParam describes the header that every command takes.
+func idempotencyParam() *huma.Param {
+	return &huma.Param{
+		Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: huma.TypeString},
+		Description: "Makes the request take effect at most once: the same key and body within 24 hours give the first answer again.",
+		Example:     "7c0e0d1e-1d7f-4a57-9b7e-8f2f5f1f6c54",
+	}
+}
+
 // documentHeaders adds the headers that every answer carries.
 func (s *server) documentHeaders() {
 	for _, path := range s.huma.OpenAPI().Paths {

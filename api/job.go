@@ -9,10 +9,10 @@ import (
 	"holdfast"
 )
 
-// job is an operation as it is polled. Newer clients read its fields at the top
+// Job is an operation as it is polled. Newer clients read its fields at the top
 // of the answer, older ones under data.
-type job struct {
-	queuedOperation
+type Job struct {
+	Operation
 	Type            string          `json:"type" example:"backup"`
 	Progress        int             `json:"progress" minimum:"0" maximum:"100"`
 	ProgressDetails progressDetails `json:"progressDetails"`
@@ -48,8 +48,8 @@ type jobLinks struct {
 }
 
 type jobAnswer struct {
-	job
-	Data      job    `json:"data" doc:"The same job again, for older clients."`
+	Job
+	Data      Job    `json:"data" doc:"The same job again, for older clients."`
 	Success   bool   `json:"success" doc:"Whether this request succeeded; see isFailed for the job."`
 	Timestamp string `json:"timestamp" format:"date-time"`
 	RequestID string `json:"requestId"`
@@ -73,17 +73,17 @@ func (s *server) registerJobs() {
 			return nil, err
 		}
 		j := x.jobOf(o)
-		return &jobOutput{jobAnswer{job: j, Data: j, Success: true, Timestamp: wireTime(s.options.Clock()), RequestID: x.id.String()}}, nil
+		return &jobOutput{jobAnswer{Job: j, Data: j, Success: true, Timestamp: wireTime(s.options.Clock()), RequestID: x.id.String()}}, nil
 	})
 }
 
-func (x *exchange) jobOf(o holdfast.Operation) job {
+func (x *exchange) jobOf(o holdfast.Operation) Job {
 	percentage := o.Progress.Percentage()
 	if o.Status == holdfast.OperationCompleted {
 		percentage = 100
 	}
-	out := job{
-		queuedOperation: operationOf(o), Type: string(o.Kind), Progress: percentage,
+	out := Job{
+		Operation: operationOf(o), Type: string(o.Kind), Progress: percentage,
 		ProgressDetails: progressDetails{percentage, o.Progress.Message, o.Progress.Current, o.Progress.Total},
 		IsCompleted:     o.Status == holdfast.OperationCompleted, IsFailed: o.Status == holdfast.OperationFailed,
 		IsRunning: o.Status == holdfast.OperationInProgress, IsWaiting: o.Status == holdfast.OperationQueued,

@@ -10,18 +10,19 @@ import (
 
 // envelope is the answer to everything that is done asynchronously.
 type envelope struct {
-	Operation queuedOperation `json:"operation"`
+	Operation Operation `json:"operation"`
 }
 
-type queuedOperation struct {
+// Operation is asynchronous work on the wire.
+type Operation struct {
 	Status  string `json:"status" enum:"pending,queued,in_progress,completed,failed" example:"queued"`
 	JobID   string `json:"jobId" doc:"Public job id." example:"job_01hxa3b4c5d6e7f8g9h0j1k2m3"`
 	PollURL string `json:"pollUrl" doc:"Where to poll the job." example:"/api/jobs/job_01hxa3b4c5d6e7f8g9h0j1k2m3"`
 	Result  object `json:"result" doc:"Filled only when the operation is completed."`
 }
 
-func operationOf(o holdfast.Operation) queuedOperation {
-	out := queuedOperation{Status: string(o.Status), JobID: o.ID.String(), PollURL: holdfast.PollURL(o.ID)}
+func operationOf(o holdfast.Operation) Operation {
+	out := Operation{Status: string(o.Status), JobID: o.ID.String(), PollURL: holdfast.PollURL(o.ID)}
 	if o.Status == holdfast.OperationCompleted {
 		out.Result = object{jsontext.Value(o.Result)}
 	}

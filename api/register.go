@@ -39,11 +39,6 @@ func register[I, O any](s *server, need access, op huma.Operation, do func(conte
 	s.huma.Adapter().(*adapter).access = access{}
 }
 
-// commandParams are what every command takes beside its path.
-type commandParams struct {
-	IdempotencyKey string `header:"Idempotency-Key" doc:"Makes the request take effect at most once: the same key and body within 24 hours give the first answer again." example:"7c0e0d1e-1d7f-4a57-9b7e-8f2f5f1f6c54"`
-}
-
 // commandAnswer is what every command answers.
 type commandAnswer struct {
 	Replayed string `header:"Idempotency-Replayed" doc:"\"true\" when this is the answer that the request was given before."`
@@ -64,6 +59,7 @@ type command[P, B any] struct {
 func registerCommand[P, B any](s *server, need access, op huma.Operation, c command[P, B]) {
 	op.DefaultStatus = http.StatusAccepted
 	documentBody[B](s, &op)
+	op.Parameters = append(op.Parameters, idempotencyParam())
 	register(s, need, op, func(ctx context.Context, x *exchange, in *P) (*commandAnswer, error) {
 		raw, bodyErr := x.body()
 		once, err := x.once(raw)

@@ -10,11 +10,6 @@ import (
 	"holdfast/control"
 )
 
-type restoreToPaygInput struct {
-	backupPath
-	commandParams
-}
-
 type restoreToPaygBody struct {
 	Name      *string `json:"name" minLength:"3" maxLength:"63" pattern:"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$" doc:"Hostname label for the new Cloud VM. Generated when left out." example:"restore-web-01"`
 	Region    *string `json:"region" doc:"Region of the new Cloud VM. The default region when left out." example:"stockholm"`
@@ -34,11 +29,11 @@ func (s *server) registerRestore() {
 		Summary: "Restore backup to a new Cloud VM",
 		Description: "Create a new pay-as-you-go Cloud VM from one backup. The source VPS only proves ownership and locates the backup; it is not touched. " +
 			"Check actions.canRestoreToPayg of GET /api/v2/vps/{id}/backups first. If the account cannot use Cloud VMs, the problem says which blocker is in the way.",
-	}, command[restoreToPaygInput, restoreToPaygBody]{
-		check: func(ctx context.Context, caller control.Caller, p *restoreToPaygInput, b *restoreToPaygBody) ([]holdfast.Field, error) {
+	}, command[backupPath, restoreToPaygBody]{
+		check: func(ctx context.Context, caller control.Caller, p *backupPath, b *restoreToPaygBody) ([]holdfast.Field, error) {
 			return s.control.CheckRestore(ctx, caller, p.ID, p.BackupID, b.request())
 		},
-		do: func(ctx context.Context, caller control.Caller, p *restoreToPaygInput, b *restoreToPaygBody, once *control.Once) (control.Accepted, error) {
+		do: func(ctx context.Context, caller control.Caller, p *backupPath, b *restoreToPaygBody, once *control.Once) (control.Accepted, error) {
 			return s.control.RestoreToPayg(ctx, caller, p.ID, p.BackupID, b.request(), once)
 		},
 	})

@@ -10,7 +10,8 @@ import (
 	"holdfast/control"
 )
 
-type vpsItem struct {
+// VPS is a virtual private server on the wire.
+type VPS struct {
 	ID              string                  `json:"id" example:"vps_01hxa3b4c5d6e7f8g9h0j1k2m3"`
 	Name            string                  `json:"name" example:"web-01"`
 	PrimaryIP       *string                 `json:"primaryIp" doc:"null when it has no address of its own; see forwardedPorts."`
@@ -52,8 +53,8 @@ type forwardedPort struct {
 	GuestPort int    `json:"guestPort" example:"22"`
 }
 
-func vpsItemOf(v holdfast.VPS) vpsItem {
-	out := vpsItem{
+func vpsItemOf(v holdfast.VPS) VPS {
+	out := VPS{
 		ID: v.ID.String(), Name: v.Name, PrimaryIP: textOrNull(v.PrimaryIP), ServiceStatus: string(v.Service),
 		PowerState: textOrNull(string(v.Power)), Region: v.Region, CreatedAt: wireTime(v.CreatedAt),
 		Billing: vpsBilling{
@@ -73,7 +74,7 @@ func vpsItemOf(v holdfast.VPS) vpsItem {
 	return out.withOS(v.OS)
 }
 
-func (i vpsItem) withOS(os *holdfast.OperatingSystem) vpsItem {
+func (i VPS) withOS(os *holdfast.OperatingSystem) VPS {
 	if os != nil {
 		wire := operatingSystem(*os)
 		i.OperatingSystem.value = &wire
@@ -82,7 +83,7 @@ func (i vpsItem) withOS(os *holdfast.OperatingSystem) vpsItem {
 }
 
 type vpsDetail struct {
-	vpsItem
+	VPS
 	Actions powerGates `json:"actions"`
 }
 
@@ -104,9 +105,9 @@ type listVPSInput struct {
 
 type listVPSOutput struct {
 	Body struct {
-		Data       []vpsItem `json:"data"`
-		HasMore    bool      `json:"hasMore"`
-		NextCursor *string   `json:"nextCursor" doc:"null on the last page."`
+		Data       []VPS   `json:"data"`
+		HasMore    bool    `json:"hasMore"`
+		NextCursor *string `json:"nextCursor" doc:"null on the last page."`
 	}
 }
 
@@ -128,7 +129,7 @@ func (s *server) registerVPS() {
 			return nil, err
 		}
 		out := &listVPSOutput{}
-		out.Body.Data = []vpsItem{}
+		out.Body.Data = []VPS{}
 		for _, v := range page.Items {
 			item := vpsItemOf(v)
 			if in.Include != "" {

@@ -1,0 +1,331 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"holdfast"
+	"holdfast/api"
+	"holdfast/control"
+	"holdfast/store"
+)
+
+// bench is the API over a real database, with two accounts, one region, one
+// host and a VPS for each account.
+type bench struct {
+	t       *testing.T
+	store   *store.Store
+	control *control.Control
+	handler http.Handler
+	logged  *lockedBuffer
+	spec    *document // answers are held against it
+
+	account, other holdfast.AccountID
+	full, otherKey string // all scopes
+	read, backup   string // read:vm; backup:vm
+	billing        string // backup:vm write:billing
+	operator       string
+	host           holdfast.HostID
+	vps, foreign   holdfast.VPS // the account's, the other account's
+	mu             sync.Mutex
+	now            time.Time
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+type benchOption func(*api.Options, *control.Options)
+
+func newBench(t *testing.T, opts ...benchOption) *bench {
+	t.Helper()
+	b := &bench{t: t, logged: &lockedBuffer{}, now: time.Now()}
+	var err error
+	b.store, err = store.Open(t.Context(), filepath.Join(t.TempDir(), "holdfast.db"), store.WithWallClock(b.clock), store.WithReserve(0))
+	b.ok(err)
+	t.Cleanup(func() {
+		if err := b.store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	ao := api.Options{DocsBase: "https://docs.example.com", Clock: b.clock, Logger: slog.New(slog.NewTextHandler(b.logged, nil)), Version: "test"}
+	co := control.Options{WrapKey: func(context.Context, holdfast.AccountID) ([]byte, error) { return []byte("wrapped"), nil }}
+	for _, o := range opts {
+		o(&ao, &co)
+	}
+	b.control = control.New(b.store, co)
+	b.handler = api.New(b.control, ao)
+	b.seed()
+	b.spec = loadDocument(t, b.handler)
+	return b
+}
+
+func (b *bench) clock() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.now
+}
+
+func (b *bench) pass(d time.Duration) {
+	b.mu.Lock()
+	b.now = b.now.Add(d)
+	b.mu.Unlock()
+	b.ok(b.control.TouchHost(b.ctx(), b.host))
+}
+
+func (b *bench) ctx() context.Context { return b.t.Context() }
+
+func (b *bench) ok(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) seed() {
+	key := func(account string, scopes ...string) string {
+		k, err := b.control.CreateAPIKey(b.ctx(), control.CreateAPIKeyInput{Account: account, Scopes: scopes})
+		b.ok(err)
+		return k.Secret
+	}
+	for _, name := range []string{"main", "other"} {
+		_, err := b.control.CreateAccount(b.ctx(), control.CreateAccountInput{Name: name, BackupSlots: 3})
+		b.ok(err)
+		yes, no, n, gb := true, false, 10, 10_000
+		a, err := b.control.SetAccountFacts(b.ctx(), control.SetAccountInput{
+			Account: name, Verified: &yes, CardOnFile: &yes, CloudAccess: &yes, UnpaidInvoice: &no,
+			Limits: &control.LimitsPatch{CPUCores: &gb, MemoryGb: &gb, StorageGb: &gb, Instances: &n},
+		})
+		b.ok(err)
+		if name == "main" {
+			b.account = holdfast.AccountID(a.ID)
+		} else {
+			b.other = holdfast.AccountID(a.ID)
+		}
+	}
+	b.full, b.otherKey = key("main", "read:all", "write:all"), key("other", "read:all", "write:all")
+	b.read, b.backup, b.billing = key("main", "read:vm"), key("main", "backup:vm"), key("main", "backup:vm", "write:billing")
+	op, err := b.control.CreateOperatorKey(b.ctx(), control.CreateOperatorKeyInput{})
+	b.ok(err)
+	b.operator = op.Secret
+	_, err = b.control.CreateRegion(b.ctx(), control.RegionInfo{ID: "stockholm", Default: true})
+	b.ok(err)
+	h, err := b.control.RegisterHost(b.ctx(), control.RegisterHostInput{Name: "h1", Region: "stockholm", Driver: "sim"})
+	b.ok(err)
+	b.host = holdfast.HostID(h.ID)
+	b.ok(b.control.TouchHost(b.ctx(), b.host))
+	b.vps = b.insertVPS(b.account, "web-01")
+	b.foreign = b.insertVPS(b.other, "theirs")
+}
+
+func (b *bench) insertVPS(account holdfast.AccountID, name string) holdfast.VPS {
+	id := holdfast.NewID[holdfast.VPSID]()
+	v := holdfast.VPS{
+		ID: id, AccountID: account, Region: "stockholm", HostID: b.host, Name: name,
+		OS:      &holdfast.OperatingSystem{DisplayName: "Debian 13", Family: "debian", Version: "13"},
+		Service: holdfast.ServiceActive, Power: holdfast.PowerRunning, Desired: holdfast.PowerRunning,
+		CPUCores: 2, MemoryMiB: 4096, Generation: 1,
+		Disks:   []holdfast.VPSDisk{{Name: "disk0", SizeBytes: 70 * holdfast.GiB}, {Name: "disk1", SizeBytes: 10 * holdfast.GiB}},
+		Boot:    holdfast.Boot{Kernel: "/boot/vmlinuz"},
+		MAC:     "52:54:00:" + id.ULID()[20:22] + ":" + id.ULID()[22:24] + ":" + id.ULID()[24:],
+		Ports:   []holdfast.ForwardedPort{{Address: "127.0.0.1", HostPort: 40080, GuestPort: 80}},
+		Billing: holdfast.Billing{AmountMinor: 1250, Currency: "EUR", Cycle: "monthly"}, CreatedAt: b.clock(),
+	}
+	b.tx(func(tx *store.Tx) error { return tx.InsertVPS(b.ctx(), v) })
+	return v
+}
+
+func (b *bench) tx(f func(*store.Tx) error) {
+	b.t.Helper()
+	b.ok(b.store.Tx(b.ctx(), f))
+}
+
+// insertBackup writes a completed backup of a VPS.
+func (b *bench) insertBackup(v holdfast.VPS, change ...func(*holdfast.Backup)) holdfast.Backup {
+	b.t.Helper()
+	id := holdfast.NewID[holdfast.BackupID]()
+	bk := holdfast.Backup{
+		ID: id, AccountID: v.AccountID, VPSID: v.ID, Status: holdfast.BackupCompleted, Type: "manual", Site: "local",
+		RequestedAt: b.clock(), PointAt: b.clock(), Point: id.ULID() + ".1", Generation: v.Generation,
+		SizeBytes: v.StorageBytes(), CPUCores: v.CPUCores, MemoryMiB: v.MemoryMiB, Disks: v.Disks, Boot: v.Boot, OS: v.OS,
+	}
+	for _, f := range change {
+		f(&bk)
+	}
+	b.tx(func(tx *store.Tx) error { return tx.InsertBackup(b.ctx(), bk) })
+	return bk
+}
+
+// setAccount changes facts of the main account.
+func (b *bench) setAccount(in control.SetAccountInput) {
+	b.t.Helper()
+	in.Account = "main"
+	_, err := b.control.SetAccountFacts(b.ctx(), in)
+	b.ok(err)
+}
+
+// answer is a response with its body decoded.
+type answer struct {
+	t      *testing.T
+	status int
+	header http.Header
+	raw    []byte
+	body   map[string]any
+}
+
+type header map[string]string
+
+// call sends a request as a client does and holds the answer against the
+// published document.
+func (b *bench) call(method, path, key string, body string, headers ...header) answer {
+	b.t.Helper()
+	var r io.Reader
+	if body != "" {
+		r = strings.NewReader(body)
+	}
+	req := httptest.NewRequestWithContext(b.ctx(), method, path, r)
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	for _, h := range headers {
+		for k, v := range h {
+			req.Header.Set(k, v)
+		}
+	}
+	return b.send(req)
+}
+
+func (b *bench) send(req *http.Request) answer {
+	b.t.Helper()
+	w := httptest.NewRecorder()
+	b.handler.ServeHTTP(w, req)
+	a := answer{t: b.t, status: w.Code, header: w.Result().Header, raw: w.Body.Bytes()}
+	if len(a.raw) > 0 && req.Method != http.MethodHead {
+		if err := json.Unmarshal(a.raw, &a.body); err != nil {
+			b.t.Fatalf("%s %s: %d is not a JSON object: %s", req.Method, req.URL, a.status, a.raw)
+		}
+	}
+	a.envelopeOfAll(req)
+	if b.spec != nil {
+		b.spec.check(b.t, req, a)
+	}
+	return a
+}
+
+// envelopeOfAll checks what every answer has.
+func (a answer) envelopeOfAll(req *http.Request) {
+	a.t.Helper()
+	id := a.header.Get("X-Request-Id")
+	if _, err := holdfast.ParseID[holdfast.RequestID](id); err != nil {
+		a.t.Errorf("%s %s: X-Request-Id %q", req.Method, req.URL, id)
+	}
+	for _, h := range []string{"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"} {
+		if a.header.Get(h) == "" {
+			a.t.Errorf("%s %s: %d without %s", req.Method, req.URL, a.status, h)
+		}
+	}
+	if _, err := time.Parse("2006-01-02T15:04:05.000Z", a.header.Get("X-RateLimit-Reset")); err != nil {
+		a.t.Errorf("X-RateLimit-Reset: %v", err)
+	}
+	if a.status >= 400 && req.Method != http.MethodHead {
+		a.problemShape(req, id)
+	}
+}
+
+func (a answer) problemShape(req *http.Request, id string) {
+	a.t.Helper()
+	if ct := a.header.Get("Content-Type"); ct != "application/problem+json" {
+		a.t.Errorf("%s %s: %d has Content-Type %q", req.Method, req.URL, a.status, ct)
+	}
+	code, _ := a.body["code"].(string)
+	if a.body["status"] != float64(a.status) || a.body["requestId"] != id || a.body["type"] != "https://docs.example.com/errors/"+code ||
+		a.body["title"] == "" || a.body["detail"] == "" || a.body["instance"] != req.URL.EscapedPath() {
+		a.t.Errorf("%s %s: problem %s", req.Method, req.URL, a.raw)
+	}
+	if _, ok := a.body["extensions"].(map[string]any); !ok {
+		a.t.Errorf("extensions: %s", a.raw)
+	}
+	stamp, _ := a.body["timestamp"].(string)
+	if _, err := time.Parse("2006-01-02T15:04:05.000Z", stamp); err != nil {
+		a.t.Errorf("timestamp: %v", err)
+	}
+	if _, ok := a.header["Www-Authenticate"]; ok != (a.status == 401) {
+		a.t.Errorf("WWW-Authenticate on %d: %v", a.status, ok)
+	}
+}
+
+func (a answer) code() string {
+	c, _ := a.body["code"].(string)
+	return c
+}
+
+// want checks status, and the code of a problem.
+func (a answer) want(status int, code string) answer {
+	a.t.Helper()
+	if a.status != status || (code != "" && a.code() != code) {
+		a.t.Fatalf("got %d %q, want %d %q: %s", a.status, a.code(), status, code, a.raw)
+	}
+	return a
+}
+
+// faults are the errors of a problem as "pointer:code", in order.
+func (a answer) faults() string {
+	list, _ := a.body["errors"].([]any)
+	var out []string
+	for _, x := range list {
+		f := x.(map[string]any)
+		if f["detail"] == "" {
+			a.t.Errorf("a field error says nothing: %s", a.raw)
+		}
+		out = append(out, f["pointer"].(string)+":"+f["code"].(string))
+	}
+	return strings.Join(out, " ")
+}
+
+// at reads a value by its dotted path.
+func (a answer) at(path string) any {
+	a.t.Helper()
+	var v any = a.body
+	for part := range strings.SplitSeq(path, ".") {
+		m, ok := v.(map[string]any)
+		if !ok {
+			a.t.Fatalf("no %s in %s", path, a.raw)
+		}
+		if v, ok = m[part]; !ok {
+			a.t.Fatalf("no %s in %s", path, a.raw)
+		}
+	}
+	return v
+}
+
+func (a answer) text(path string) string {
+	a.t.Helper()
+	s, ok := a.at(path).(string)
+	if !ok {
+		a.t.Fatalf("%s is no string: %s", path, a.raw)
+	}
+	return s
+}
