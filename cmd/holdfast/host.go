@@ -28,6 +28,7 @@ type host struct {
 	*installation
 	id      holdfast.HostID
 	machine *machine.Host
+	queue   *control.Queue
 	runners []*operation.Runner
 	log     *slog.Logger
 	close   func() error
@@ -58,6 +59,7 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 		}
 		h.machine.Driver, h.machine.Provisioner, h.close = d, d, d.Close
 	}
+	h.queue = control.NewQueue(in.store, log)
 	data := &backup.Service{Host: h.machine, Vaults: &vaults{installation: in}, Log: log}
 	for name, r := range map[string]struct {
 		concurrency int
@@ -71,7 +73,7 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 			holdfast.KindVPSStop: h.machine.Stop, holdfast.KindVPSDelete: h.machine.Delete,
 		}},
 	} {
-		h.runners = append(h.runners, operation.NewRunner(control.NewQueue(in.store), operation.Config{
+		h.runners = append(h.runners, operation.NewRunner(h.queue, operation.Config{
 			Name: fmt.Sprintf("%s.%s.%s", cfg.Name, name, holdfast.NewID[holdfast.RequestID]().ULID()), Host: id,
 			Concurrency: r.concurrency, TTL: in.config.Operations.Lease, Log: log,
 		}, r.handlers))
@@ -145,10 +147,12 @@ func (h *host) run(ctx context.Context) error {
 	for _, r := range h.runners {
 		g.Go(func() error { return r.Run(ctx) })
 	}
-	g.Go(func() error {
-		h.watch(ctx)
-		return nil
-	})
+	for _, loop := range []func(context.Context){h.watch, h.queue.Maintain} {
+		g.Go(func() error {
+			loop(ctx)
+			return nil
+		})
+	}
 	return g.Wait()
 }
 

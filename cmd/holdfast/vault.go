@@ -68,7 +68,7 @@ func (in *installation) checkVaults(cmd *cobra.Command, account string, o check.
 		if err != nil {
 			return fmt.Errorf("vault of %s: %w", a.ID, err)
 		}
-		damaged = damaged || !report.OK()
+		damaged = damaged || !report.OK
 		if err := enc.Encode(map[string]any{"account": a.ID, "name": a.Name, "report": report}); err != nil {
 			return err
 		}

@@ -4,10 +4,7 @@ package e2e
 
 import (
 	"fmt"
-	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +49,7 @@ func TestMainJob(t *testing.T) {
 
 	var last uint64
 	for n, b := range backups {
-		entry := verifyLog(t, s, owner, b.BackupID)
+		entry := s.VerifyLog(t, owner, b.BackupID)
 		if entry <= last {
 			t.Errorf("backup %d ends with entry %d, the one before with %d: the guest wrote in between", n, entry, last)
 		}
@@ -137,38 +134,6 @@ func restore(t *testing.T, s *service.Service, key, vps, backup string) string {
 		t.Fatalf("the restore made %q", v.VPSID)
 	}
 	return v.VPSID
-}
-
-// verifyLog writes both log disks of a backup with nothing but the vault and
-// the recovery kit, and returns the last entry of the guest's log, which must
-// be an exact prefix at one instant.
-func verifyLog(t *testing.T, s *service.Service, a service.Account, backup string) uint64 {
-	t.Helper()
-	dir := t.TempDir()
-	kit := filepath.Join(dir, "kit.txt")
-	if err := os.WriteFile(kit, s.Run(t, "admin", "account", "kit", a.ID), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var disks []io.ReaderAt
-	for _, name := range []string{"disk1", "disk2"} {
-		raw := filepath.Join(dir, name+".raw")
-		s.Alone(t, "recover", "--vault", filepath.Join(s.Dir, "vault", a.ID), "--kit", kit, "--backup", backup, "--disk", name, "--output", raw)
-		f, err := os.Open(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() {
-			if err := f.Close(); err != nil {
-				t.Error(err)
-			}
-		}()
-		disks = append(disks, f)
-	}
-	r, err := vmtest.VerifyLog(disks...)
-	if err != nil {
-		t.Fatalf("backup %s: %v", backup, err)
-	}
-	return r.Max()
 }
 
 func startLog(t *testing.T, web string) {

@@ -124,6 +124,9 @@ func (s *Service) Start(t testing.TB) {
 	}
 }
 
+// Environ replaces what was added to the environment, from the next start on.
+func (s *Service) Environ(kv ...string) { s.environ = kv }
+
 // PID of the service's process.
 func (s *Service) PID() int { return s.process.Process.Pid }
 
