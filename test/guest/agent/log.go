@@ -79,6 +79,10 @@ func (l *logger) start(r *http.Request) (string, error) {
 // write appends until it is told to stop, with noise between the entries.
 func (l *logger) write(writer *guestlog.Writer, files []*os.File) error {
 	noise := aligned(noiseSize)
+	randomize, err := pattern("random", rand.Uint64())
+	if err != nil {
+		return err
+	}
 	for {
 		select {
 		case <-l.quit:
@@ -92,6 +96,7 @@ func (l *logger) write(writer *guestlog.Writer, files []*os.File) error {
 		l.measure(time.Since(began))
 		l.last.Store(writer.Last())
 		if writer.Last()%noiseEvery == 0 {
+			randomize(noise)
 			if err := writeNoise(noise, files); err != nil {
 				return err
 			}
@@ -107,11 +112,9 @@ func (l *logger) measure(took time.Duration) {
 	}
 }
 
-// writeNoise writes one random block to each disk that reaches so far.
+// writeNoise writes one block at a random place of each disk that reaches so
+// far.
 func writeNoise(noise []byte, files []*os.File) error {
-	for i := 0; i < len(noise); i += 512 {
-		noise[i] = byte(rand.Uint32())
-	}
 	at := noiseFrom + rand.Int64N((noiseEnd-noiseFrom)/noiseSize)*noiseSize
 	for _, f := range files {
 		// ENOSPC from a block device: the place lies behind its end.

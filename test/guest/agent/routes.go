@@ -11,7 +11,10 @@ import (
 	"syscall"
 )
 
-const contentPath = "/data/content"
+const (
+	contentPath = "/data/content"
+	maxContent  = 8 << 20
+)
 
 // routes are the guest's whole interface; answers are plain text.
 func routes() http.Handler {
@@ -73,9 +76,12 @@ func getContent(w http.ResponseWriter, _ *http.Request) {
 
 // putContent replaces the content; it answers when the new one is durable.
 func putContent(r *http.Request) (string, error) {
-	content, err := io.ReadAll(io.LimitReader(r.Body, 8<<20))
+	content, err := io.ReadAll(io.LimitReader(r.Body, maxContent+1))
 	if err != nil {
 		return "", err
+	}
+	if len(content) > maxContent {
+		return "", fmt.Errorf("content of more than %d bytes", maxContent)
 	}
 	if err := writeDurably(contentPath, content); err != nil {
 		return "", err
