@@ -40,6 +40,7 @@ type Storage struct {
 	faults  []*Fault
 	calls   int
 	seen    []Call
+	onFault func(Call)
 	latency time.Duration
 	rate    int64     // bytes a second
 	free    time.Time // when the line is free again
@@ -80,6 +81,13 @@ func (s *Storage) AddFault(op Op) *Fault {
 	return f
 }
 
+// OnFault sets what is told of every call that a fault hits.
+func (s *Storage) OnFault(f func(Call)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onFault = f
+}
+
 // ClearFaults disarms everything.
 func (s *Storage) ClearFaults() {
 	s.mu.Lock()
@@ -100,6 +108,9 @@ func (s *Storage) enter(ctx context.Context, op Op, name string) (*Fault, error)
 			hit = f
 			break
 		}
+	}
+	if hit != nil && s.onFault != nil {
+		s.onFault(call)
 	}
 	s.mu.Unlock()
 	if hit == nil {
