@@ -60,7 +60,7 @@ type backupPath struct {
 }
 
 type createBackupBody struct {
-	Note *string `json:"note" maxLength:"500" doc:"Words to find the backup again by." example:"Before upgrade"`
+	Note *string `json:"note,omitzero" maxLength:"500" doc:"Words to find the backup again by." example:"Before upgrade"`
 }
 
 func (s *server) registerBackups() {
@@ -116,7 +116,7 @@ func (s *server) listBackups(ctx context.Context, x *exchange, in *vpsPath) (*li
 
 func backupItemOf(b holdfast.Backup) backupItem {
 	out := backupItem{
-		ID: b.ID.String(), StorageKey: b.ID.String(), CreatedAt: wireTimeOrNull(b.PointAt), SizeGb: gib(b.SizeBytes),
+		ID: b.ID.String(), StorageKey: b.ID.String(), CreatedAt: wireTimeOrNull(b.PointAt), SizeGb: control.SizeGb(b.SizeBytes),
 		BackupType: b.Type, Note: textOrNull(b.Note), Protected: b.Protected, Status: string(b.Status), Encrypted: true,
 	}
 	when := "pending"

@@ -77,7 +77,7 @@ func (s *server) failures(op *huma.Operation) []int {
 	if op.Method != http.MethodGet {
 		out = append(out, http.StatusConflict, http.StatusInsufficientStorage)
 	}
-	if op.RequestBody != nil {
+	if op.Method == http.MethodPost {
 		out = append(out, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	if op.Method == http.MethodGet && !strings.Contains(op.Path, "{") {
@@ -122,10 +122,11 @@ func (s *server) problemResponse(status int) *huma.Response {
 	return r
 }
 
-// documentBody describes an optional body, which we read ourselves.
-func documentBody[B any](s *server, op *huma.Operation) {
+// documentBody describes the optional body of a command. It does so after the
+// registration, for huma would read a body that it knows of, and we read ours.
+func documentBody[B any](s *server, path string) {
 	schema := s.huma.OpenAPI().Components.Schemas.Schema(typeOf[B](), true, "")
-	op.RequestBody = &huma.RequestBody{
+	s.huma.OpenAPI().Paths[path].Post.RequestBody = &huma.RequestBody{
 		Description: "Optional: no body, an empty one and {} mean the same. Unknown fields are refused.",
 		Content:     map[string]*huma.MediaType{jsonType: {Schema: schema}},
 	}

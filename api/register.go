@@ -58,7 +58,7 @@ type command[P, B any] struct {
 // registerCommand adds a command.
 func registerCommand[P, B any](s *server, need access, op huma.Operation, c command[P, B]) {
 	op.DefaultStatus = http.StatusAccepted
-	documentBody[B](s, &op)
+	defer documentBody[B](s, op.Path)
 	op.Parameters = append(op.Parameters, idempotencyParam())
 	register(s, need, op, func(ctx context.Context, x *exchange, in *P) (*commandAnswer, error) {
 		raw, bodyErr := x.body()

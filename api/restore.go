@@ -11,11 +11,11 @@ import (
 )
 
 type restoreToPaygBody struct {
-	Name      *string `json:"name" minLength:"3" maxLength:"63" pattern:"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$" doc:"Hostname label for the new Cloud VM. Generated when left out." example:"restore-web-01"`
-	Region    *string `json:"region" doc:"Region of the new Cloud VM. The default region when left out." example:"stockholm"`
-	CPUCores  *int    `json:"cpuCores" doc:"CPU cores. Mirrors the source VPS, within the range, when left out." example:"2"`
-	MemoryGb  *int    `json:"memoryGb" doc:"Memory in GiB. Mirrors the source VPS, within the range, when left out." example:"4"`
-	StorageGb *int    `json:"storageGb" doc:"Storage in GiB, at least the larger of the source's storage and the backup's size. Just that, within the range, when left out." example:"80"`
+	Name      *string `json:"name,omitzero" minLength:"3" maxLength:"63" pattern:"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$" doc:"Hostname label for the new Cloud VM. Generated when left out." example:"restore-web-01"`
+	Region    *string `json:"region,omitzero" doc:"Region of the new Cloud VM. The default region when left out." example:"stockholm"`
+	CPUCores  *int    `json:"cpuCores,omitzero" doc:"CPU cores. Mirrors the source VPS, within the range, when left out." example:"2"`
+	MemoryGb  *int    `json:"memoryGb,omitzero" doc:"Memory in GiB. Mirrors the source VPS, within the range, when left out." example:"4"`
+	StorageGb *int    `json:"storageGb,omitzero" doc:"Storage in GiB, at least the larger of the source's storage and the backup's size. Just that, within the range, when left out." example:"80"`
 }
 
 func (b *restoreToPaygBody) request() holdfast.PaygRequest {

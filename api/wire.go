@@ -1,8 +1,6 @@
 package api
 
 import (
-	"math"
-
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -60,9 +58,6 @@ func gateOf(g holdfast.Gate) gate {
 	code := string(g.Code)
 	return gate{Reason: &g.Reason, Code: &code}
 }
-
-// gib is a size in GiB with three decimals.
-func gib(n int64) float64 { return math.Round(float64(n)/float64(holdfast.GiB)*1000) / 1000 }
 
 func textOrNull(s string) *string {
 	if s == "" {
