@@ -14,8 +14,8 @@ import (
 // cannot fill the database.
 const (
 	maxJournalName  = 256      // bytes
-	maxJournalValue = 4 << 20  // bytes
-	maxJournalTotal = 64 << 20 // bytes of all names and values of an operation
+	maxJournalValue = 1 << 20  // bytes
+	maxJournalTotal = 8 << 20 // bytes of all names and values of an operation
 )
 
 // ErrTooLarge: a journal entry, or all of an operation's together, are larger

@@ -57,12 +57,12 @@ func (r *reserve) create() (err error) {
 	if fi, err := os.Stat(r.path); err == nil && fi.Size() == r.size {
 		return nil
 	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs(filepath.Dir(r.path), &fs); err != nil {
+	var fsys unix.Statfs_t
+	if err := unix.Statfs(filepath.Dir(r.path), &fsys); err != nil {
 		return err
 	}
 	// Leave room for the database itself, else its next write takes the reserve.
-	if free := int64(fs.Bavail) * fs.Bsize; free < r.size+r.size/4 { //nolint:gosec // a file system is smaller than 8 EiB
+	if free := int64(fsys.Bavail) * fsys.Bsize; free < r.size+r.size/4 { //nolint:gosec // a file system is smaller than 8 EiB
 		return unix.ENOSPC
 	}
 	tmp := r.path + ".new"
@@ -72,18 +72,27 @@ func (r *reserve) create() (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.Remove(tmp))
+			_ = os.Remove(tmp) // what is left is written over the next time
 		}
 	}()
 	if err := errors.Join(allocate(f, r.size), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(tmp, r.path)
+	err = os.Rename(tmp, r.path)
+	if errors.Is(err, fs.ErrNotExist) { // another process has put it in its place
+		return nil
+	}
+	return err
 }
 
 // allocate gives f size bytes of real blocks.
 func allocate(f *os.File, size int64) error {
-	err := unix.Fallocate(int(f.Fd()), 0, 0, size) //nolint:gosec // a descriptor fits
+	var err error
+	for {
+		if err = unix.Fallocate(int(f.Fd()), 0, 0, size); !errors.Is(err, unix.EINTR) { //nolint:gosec // a descriptor fits
+			break
+		}
+	}
 	if !errors.Is(err, unix.EOPNOTSUPP) {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -36,11 +37,18 @@ type Option func(*options)
 
 type options struct {
 	wall    func() time.Time
+	steady  func() time.Duration
 	reserve int64
 }
 
 // WithWallClock replaces the wall clock.
 func WithWallClock(now func() time.Time) Option { return func(o *options) { o.wall = now } }
+
+// WithSteadyClock replaces the monotonic clock that leases run by; it gives the
+// time since some beginning.
+func WithSteadyClock(since func() time.Duration) Option {
+	return func(o *options) { o.steady = since }
+}
 
 // WithReserve sets the size of the reserve in bytes; 0: none.
 func WithReserve(bytes int64) Option { return func(o *options) { o.reserve = bytes } }
@@ -49,7 +57,8 @@ func WithReserve(bytes int64) Option { return func(o *options) { o.reserve = byt
 // alone, and brings its schema up to date. A database that a newer version has
 // written is refused.
 func Open(ctx context.Context, path string, opts ...Option) (*Store, error) {
-	o := options{wall: time.Now, reserve: reserveBytes}
+	begun := time.Now()
+	o := options{wall: time.Now, steady: func() time.Duration { return time.Since(begun) }, reserve: reserveBytes}
 	for _, f := range opts {
 		f(&o)
 	}
@@ -65,7 +74,7 @@ func Open(ctx context.Context, path string, opts ...Option) (*Store, error) {
 	if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("store: open: %w", err)
 	}
-	s := &Store{clock: newClock(o.wall), reserve: newReserve(path+".reserve", o.reserve), queued: make(chan struct{})}
+	s := &Store{clock: newClock(o.wall, o.steady), reserve: newReserve(path+".reserve", o.reserve), queued: make(chan struct{})}
 	if s.writer, err = openHandle(path, "immediate", 1, "foreign_keys(1)"); err != nil {
 		return nil, failed("open", err)
 	}
@@ -90,7 +99,17 @@ func openHandle(path, lock string, conns int, pragmas ...string) (*bun.DB, error
 	}
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
-	return bun.NewDB(db, sqlitedialect.New()), nil
+	return bun.NewDB(db, dialect{sqlitedialect.New()}), nil
+}
+
+// dialect is SQLite's, but for NUL in strings, which no database of ours takes
+// and anyone may send: it is written, and looked for, as the replacement
+// character, as bytes that are not UTF-8 are.
+type dialect struct{ *sqlitedialect.Dialect }
+
+// AppendString appends s as a literal.
+func (d dialect) AppendString(b []byte, s string) []byte {
+	return d.Dialect.AppendString(b, strings.ReplaceAll(s, "\x00", "\uFFFD"))
 }
 
 // prepare brings schema, leases and reserve into order.
@@ -144,13 +163,13 @@ func (s *Store) Close() error {
 
 // clock is the time of a database that lives in this process.
 type clock struct {
-	now   func() time.Time
-	begin time.Time // has a monotonic reading
-	first time.Time // what the wall clock said then
+	now    func() time.Time
+	steady func() time.Duration
+	begin  time.Time // what the wall clock said when steady was 0
 }
 
-func newClock(now func() time.Time) *clock {
-	return &clock{now: now, begin: time.Now(), first: now().UTC()}
+func newClock(now func() time.Time, steady func() time.Duration) *clock {
+	return &clock{now: now, steady: steady, begin: now().UTC().Add(-steady())}
 }
 
 func (c *clock) wall() time.Time { return c.now().UTC().Truncate(time.Microsecond) }
@@ -158,7 +177,7 @@ func (c *clock) wall() time.Time { return c.now().UTC().Truncate(time.Microsecon
 // lease begins where the wall clock stood when the database was opened, and
 // runs on by the monotonic clock.
 func (c *clock) lease() time.Time {
-	return c.first.Add(time.Since(c.begin)).Truncate(time.Microsecond)
+	return c.begin.Add(c.steady()).Truncate(time.Microsecond)
 }
 
 // forClaim locks the rows that a claim looks at; SQLite has one writer anyway.
@@ -187,6 +206,8 @@ func classify(err error) error {
 	case code&0xff == sqlite3.SQLITE_FULL, code == sqlite3.SQLITE_IOERR_WRITE, code == sqlite3.SQLITE_IOERR_FSYNC,
 		code == sqlite3.SQLITE_IOERR_TRUNCATE, code == sqlite3.SQLITE_IOERR_SHMSIZE, code == sqlite3.SQLITE_IOERR_SHMMAP:
 		return errors.Join(ErrFull, err)
+	case code&0xff == sqlite3.SQLITE_INTERRUPT:
+		return errors.Join(context.Canceled, err)
 	case code&0xff == sqlite3.SQLITE_BUSY, code&0xff == sqlite3.SQLITE_LOCKED:
 		return errors.Join(ErrBusy, err)
 	}
