@@ -170,10 +170,10 @@ func (r *rig) nothingLeft(pointsOnly bool) {
 	}
 }
 
-// round is a backup from begin to commit.
-func (r *rig) round(parents ...compute.Point) compute.Point {
+// round is a full backup from begin to commit.
+func (r *rig) round() compute.Point {
 	r.Helper()
-	h := r.begin(parents...)
+	h := r.begin()
 	r.verify(h)
 	r.end(h, compute.Committed)
 	return h.Point

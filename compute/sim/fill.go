@@ -32,7 +32,7 @@ func (h *Host) Fill(ctx context.Context, machine, name string) (disk.Sink, error
 		if s.Power != compute.Stopped {
 			return fmt.Errorf("sim: machine %q is %s: %w", machine, s.Power, compute.ErrState)
 		}
-		if _, err := s.disk(name); err != nil {
+		if err := s.mustHave(name); err != nil {
 			return err
 		}
 		s.Fills[name]++

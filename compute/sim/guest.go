@@ -17,7 +17,7 @@ func (h *Host) WriteDisk(machine, name string, p []byte, off int64) error {
 		if s.Power != compute.Running {
 			return fmt.Errorf("sim: machine %q is %s: %w", machine, s.Power, compute.ErrState)
 		}
-		if _, err := s.disk(name); err != nil {
+		if err := s.mustHave(name); err != nil {
 			return err
 		}
 		if err := h.consumeScratch(s, int64(len(p))); err != nil {
@@ -51,7 +51,7 @@ func (h *Host) consumeScratch(s *state, n int64) error {
 // ReadDisk reads a disk as it is now, whatever the machine's power state.
 func (h *Host) ReadDisk(machine, name string, p []byte, off int64) error {
 	return h.look(context.Background(), machine, func(s *state) error {
-		if _, err := s.disk(name); err != nil {
+		if err := s.mustHave(name); err != nil {
 			return err
 		}
 		f, err := os.Open(h.diskPath(machine, name))

@@ -80,12 +80,12 @@ func (h *Host) diskPath(machine, name string) string {
 	return filepath.Join(h.machineDir(machine), name+".raw")
 }
 
-// disk is the definition of a disk of the machine.
-func (s *state) disk(name string) (compute.Disk, error) {
+// mustHave refuses the name of a disk that the machine does not have.
+func (s *state) mustHave(disk string) error {
 	for _, d := range s.Machine.Disks {
-		if d.Name == name {
-			return d, nil
+		if d.Name == disk {
+			return nil
 		}
 	}
-	return compute.Disk{}, fmt.Errorf("sim: machine %q has no disk %q", s.Machine.ID, name)
+	return fmt.Errorf("sim: machine %q has no disk %q", s.Machine.ID, disk)
 }

@@ -163,7 +163,9 @@ func (m *machine) pull(t *testing.T) {
 	if err := m.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	<-m.exited
+	if err := <-m.exited; err == nil {
+		t.Fatal("QEMU ended by itself before its plug was pulled")
+	}
 }
 
 // powerDown presses the power button, and expects the guest to end by itself.

@@ -50,7 +50,7 @@ func hostname() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, word := range strings.Fields(string(line)) {
+	for word := range strings.FieldsSeq(string(line)) {
 		if name, ok := strings.CutPrefix(word, "hostname="); ok && name != "" {
 			return name, nil
 		}

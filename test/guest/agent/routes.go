@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -116,7 +116,7 @@ func listDisks(*http.Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var text string
+	var text strings.Builder
 	for _, e := range entries {
 		sectors, err := os.ReadFile("/sys/block/" + e.Name() + "/size")
 		if err != nil {
@@ -126,7 +126,7 @@ func listDisks(*http.Request) (string, error) {
 		if _, err := fmt.Sscan(string(sectors), &n); err != nil {
 			return "", err
 		}
-		text += "/dev/" + e.Name() + " " + strconv.FormatInt(n*512, 10) + "\n"
+		fmt.Fprintf(&text, "/dev/%s %d\n", e.Name(), n*512)
 	}
-	return text, nil
+	return text.String(), nil
 }

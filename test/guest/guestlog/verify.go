@@ -1,6 +1,7 @@
 package guestlog
 
 import (
+	"errors"
 	"fmt"
 	"io"
 )
@@ -22,7 +23,7 @@ func (r Result) Max() uint64 { return r.Last[0] }
 // first disk and slot that contradict it.
 func Verify(disks ...io.ReaderAt) (Result, error) {
 	if len(disks) == 0 {
-		return Result{}, fmt.Errorf("guestlog: no disks given")
+		return Result{}, errors.New("guestlog: no disks given")
 	}
 	result := Result{Last: make([]uint64, len(disks))}
 	for i, disk := range disks {
