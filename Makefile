@@ -27,7 +27,7 @@ KILL_RING := ^holdfast/test/crash(/|$$)
 comma := ,
 # packages lists those of a ring, and fails when there are none: `go test`
 # without packages would quietly test something else.
-packages = packages=$$(go list ./... | grep -E '$(1)') || { echo "no packages match $(1)" >&2; exit 1; }
+packages = packages=$$(go list -tags vm,faults ./... | grep -E '$(1)') || { echo "no packages match $(1)" >&2; exit 1; }
 # ring runs go test on $$packages; noskip fails on any skipped test.
 ring = go test -json $(1) $$packages | go run ./test/noskip $(2)
 
@@ -56,7 +56,7 @@ test: test-unit test-race test-guests test-kills ## all tests of a change, the f
 
 .PHONY: test-unit
 test-unit: install-deps ## tests without VMs, but for those of test-race
-	@packages=$$(go list ./... | grep -vE '$(RACE_RING)|$(GUEST_RING)|$(KILL_RING)'); \
+	@packages=$$(go list -tags vm,faults ./... | grep -vE '$(RACE_RING)|$(GUEST_RING)|$(KILL_RING)'); \
 	$(call ring,-timeout 4m)
 
 .PHONY: test-race
