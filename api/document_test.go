@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -19,12 +20,19 @@ type document struct {
 	router routers.Router
 }
 
+// loaded keeps what was read of a document, by its bytes: reading takes longer
+// than most tests.
+var loaded sync.Map
+
 func loadDocument(t *testing.T, h http.Handler) *document {
 	t.Helper()
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))
 	if w.Code != http.StatusOK {
 		t.Fatalf("/openapi.json: %d", w.Code)
+	}
+	if d, ok := loaded.Load(w.Body.String()); ok {
+		return d.(*document)
 	}
 	spec, err := openapi3.NewLoader().LoadFromData(w.Body.Bytes())
 	if err != nil {
@@ -37,7 +45,9 @@ func loadDocument(t *testing.T, h http.Handler) *document {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &document{spec, router}
+	d := &document{spec, router}
+	loaded.Store(w.Body.String(), d)
+	return d
 }
 
 // check holds an answer to a documented route against the document.
