@@ -23,7 +23,7 @@ import (
 // bench is the API over a real database, with two accounts, one region, one
 // host and a VPS for each account.
 type bench struct {
-	t       *testing.T
+	t       testing.TB
 	store   *store.Store
 	control *control.Control
 	handler http.Handler
@@ -37,6 +37,7 @@ type bench struct {
 	operator       string
 	host           holdfast.HostID
 	vps, foreign   holdfast.VPS // the account's, the other account's
+	fuzzed         holdfast.BackupID
 	mu             sync.Mutex
 	now            time.Time
 }
@@ -60,7 +61,7 @@ func (l *lockedBuffer) String() string {
 
 type benchOption func(*api.Options, *control.Options)
 
-func newBench(t *testing.T, opts ...benchOption) *bench {
+func newBench(t testing.TB, opts ...benchOption) *bench {
 	t.Helper()
 	b := &bench{t: t, logged: &lockedBuffer{}, now: time.Now()}
 	var err error
@@ -189,7 +190,7 @@ func (b *bench) setAccount(in control.SetAccountInput) {
 
 // answer is a response with its body decoded.
 type answer struct {
-	t      *testing.T
+	t      testing.TB
 	status int
 	header http.Header
 	raw    []byte
@@ -216,6 +217,23 @@ func (b *bench) call(method, path, key string, body string, headers ...header) a
 		}
 	}
 	return b.send(req)
+}
+
+// raw is call without the requirement that the answer is an object.
+func (b *bench) raw(method, path, key, body string) answer {
+	b.t.Helper()
+	r := httptest.NewRequestWithContext(b.ctx(), method, path, strings.NewReader(body))
+	if key != "" {
+		r.Header.Set("Authorization", "Bearer "+key)
+	}
+	w := httptest.NewRecorder()
+	b.handler.ServeHTTP(w, r)
+	a := answer{t: b.t, status: w.Code, header: w.Result().Header, raw: w.Body.Bytes()}
+	if a.status >= 400 {
+		b.ok(json.Unmarshal(a.raw, &a.body))
+	}
+	a.envelopeOfAll(r)
+	return a
 }
 
 func (b *bench) send(req *http.Request) answer {

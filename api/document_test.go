@@ -24,7 +24,7 @@ type document struct {
 // than most tests.
 var loaded sync.Map
 
-func loadDocument(t *testing.T, h http.Handler) *document {
+func loadDocument(t testing.TB, h http.Handler) *document {
 	t.Helper()
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))
@@ -51,7 +51,7 @@ func loadDocument(t *testing.T, h http.Handler) *document {
 }
 
 // check holds an answer to a documented route against the document.
-func (d *document) check(t *testing.T, req *http.Request, a answer) {
+func (d *document) check(t testing.TB, req *http.Request, a answer) {
 	t.Helper()
 	route, params, err := d.router.FindRoute(req)
 	if err != nil {
