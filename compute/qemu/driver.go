@@ -120,6 +120,8 @@ type Driver struct {
 	log   *slog.Logger
 	fault func(at string) // nil but in tests of being killed
 	queue queue
+	// resumeAfter is when the watchdog acts; less in a test.
+	resumeAfter time.Duration
 
 	stop    context.CancelFunc
 	stopped sync.WaitGroup
@@ -140,7 +142,7 @@ func New(cfg Config) (*Driver, error) {
 		}
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	d := &Driver{cfg: cfg, log: cfg.Logger, fault: builtinFault, stop: stop}
+	d := &Driver{cfg: cfg, log: cfg.Logger, fault: builtinFault, resumeAfter: watchdogAfter, stop: stop}
 	d.stopped.Go(func() { d.trimConsoles(ctx) })
 	return d, nil
 }

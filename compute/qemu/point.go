@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -187,19 +188,21 @@ func (d *Driver) attach(ctx context.Context, m compute.Machine, p compute.Point)
 	}
 	if alive {
 		s, err := d.connect(ctx, m.ID, proc)
-		if err == nil || proc.alive() {
-			return s, err
+		if err == nil {
+			return s, nil
+		}
+		if _, err := proc.endedOr(ctx, err); err != nil {
+			return nil, err
 		}
 	}
 	socket := d.daemonSocket(m.ID, p)
-	proc, alive, err = d.find(m.ID, recordPoint, "p"+pointHash(p)+".qmp")
+	proc, alive, err = d.find(m.ID, recordPoint, filepath.Base(socket))
 	if err != nil {
 		return nil, err
 	}
 	if alive {
-		s, err := dialSession(ctx, socket, proc)
-		if err == nil {
-			return s, nil
+		if s, err := dialSession(ctx, socket, proc); err == nil || ctx.Err() != nil {
+			return s, err
 		}
 		// A daemon that does not answer serves nobody.
 		if err := proc.kill(ctx); err != nil {
@@ -213,6 +216,19 @@ func (d *Driver) attach(ctx context.Context, m compute.Machine, p compute.Point)
 		argv: d.daemonArgv(m.ID, socket, m.Disks), log: d.file(m.ID, "point.log"),
 		record: d.file(m.ID, recordPoint), socket: socket,
 	})
+}
+
+// killPointDaemon makes sure that no storage daemon of a point has the disks
+// open.
+func (d *Driver) killPointDaemon(ctx context.Context, id string) error {
+	var p process
+	if _, err := readJSON(d.file(id, recordPoint), &p); err != nil {
+		return err
+	}
+	if err := p.kill(ctx); err != nil {
+		return err
+	}
+	return removeAll(d.file(id, recordPoint))
 }
 
 func (d *Driver) leftover(id string) (h compute.Handle, found bool, err error) {

@@ -30,21 +30,19 @@ func (d *Driver) Inspect(ctx context.Context, id string) (compute.State, error) 
 		return st, err
 	}
 	st.PID, st.Started, st.Forwards, st.Power = p.PID, p.started(), m.NIC.Forwards, compute.Unknown
-	s, err := d.connect(ctx, id, p)
+	status, err := d.statusOf(ctx, id, p)
 	if err != nil {
-		if !p.alive() {
-			return compute.State{Power: compute.Stopped}, nil
-		}
 		return st, err
 	}
-	defer s.Close() //nolint:errcheck // never fails
-	status, err := s.status(ctx)
-	if err != nil {
-		return st, err
+	if status == ended {
+		return compute.State{Power: compute.Stopped}, nil
 	}
 	st.Power = powerOf(status)
 	return st, d.trim(d.file(id, consoleFile))
 }
+
+// ended is the status of a machine whose process is gone; not one of QEMU's.
+const ended = "ended"
 
 // powerOf translates QEMU's run states. A guest that powered off while a point
 // in time keeps its process is stopped to everyone but us.
@@ -52,7 +50,7 @@ func powerOf(status string) compute.PowerState {
 	switch status {
 	case "running":
 		return compute.Running
-	case "shutdown":
+	case "shutdown", ended:
 		return compute.Stopped
 	case "paused", "io-error", "suspended", "prelaunch", "watchdog", "debug":
 		return compute.Paused
@@ -87,12 +85,17 @@ func (d *Driver) Start(ctx context.Context, id string) error {
 		return errors.Join(err, fmt.Errorf("qemu: a disk of %s is being filled: %w", id, compute.ErrBusy))
 	}
 	if err := d.endLeftover(ctx, m, nil); err != nil {
-		return err
+		// The customer's start comes first: what is left is settled by the next
+		// point, as long as nobody else has the disks open.
+		d.log.Warn("point in time was not ended in order", "machine", id, "error", err)
 	}
 	if alive {
 		if err := d.end(ctx, id, p); err != nil {
 			return err
 		}
+	}
+	if err := d.killPointDaemon(ctx, id); err != nil {
+		return err
 	}
 	return d.boot(ctx, m)
 }
@@ -100,13 +103,25 @@ func (d *Driver) Start(ctx context.Context, id string) error {
 func (d *Driver) statusOf(ctx context.Context, id string, p process) (string, error) {
 	s, err := d.connect(ctx, id, p)
 	if err != nil {
-		if !p.alive() {
-			return "shutdown", nil
-		}
-		return "", err
+		return p.endedOr(ctx, err)
 	}
 	defer s.Close() //nolint:errcheck // never fails
-	return s.status(ctx)
+	status, err := s.status(ctx)
+	if err != nil {
+		return p.endedOr(ctx, err)
+	}
+	return status, nil
+}
+
+// endedOr tells a conversation that failed because the process is on its way
+// out from all others.
+func (p process) endedOr(ctx context.Context, err error) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if p.wait(ctx) == nil {
+		return ended, nil
+	}
+	return "", err
 }
 
 func (d *Driver) boot(ctx context.Context, m compute.Machine) error {
@@ -208,24 +223,21 @@ func (d *Driver) press(ctx context.Context, id string, button bool) (string, pro
 	defer unlock()
 	p, alive, err := d.running(id)
 	if err != nil || !alive {
-		return "shutdown", p, err
+		return ended, p, err
 	}
 	s, err := d.connect(ctx, id, p)
+	if err == nil {
+		defer s.Close() //nolint:errcheck // never fails
+	}
+	if err == nil && button {
+		err = s.Execute(ctx, "system_powerdown", nil, nil)
+	}
+	status := ""
+	if err == nil {
+		status, err = s.status(ctx)
+	}
 	if err != nil {
-		if !p.alive() {
-			return "shutdown", p, nil
-		}
-		return "", p, err
-	}
-	defer s.Close() //nolint:errcheck // never fails
-	if button {
-		if err := s.Execute(ctx, "system_powerdown", nil, nil); err != nil {
-			return "", p, err
-		}
-	}
-	status, err := s.status(ctx)
-	if err != nil && !p.alive() {
-		return "shutdown", p, nil
+		status, err = p.endedOr(ctx, err)
 	}
 	return status, p, err
 }

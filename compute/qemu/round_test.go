@@ -113,5 +113,3 @@ func bitmapsAre(t testing.TB, d *Driver, id string, want ...string) {
 		t.Fatal(err)
 	}
 }
-
-func dieWhileStopped(arg []string) {}

@@ -112,7 +112,7 @@ func (s *session) serve(ctx context.Context, socket string) error {
 		return err
 	}
 	return s.Execute(ctx, "nbd-server-start", args{
-		"addr": args{"type": "unix", "data": args{"path": socket}}, "max-connections": 64,
+		"addr": args{"type": "unix", "data": args{"path": socket}}, "max-connections": 0,
 	}, nil)
 }
 

@@ -35,7 +35,7 @@ type watchdog struct {
 // watch starts a watchdog, in a session of its own so that what kills us does
 // not kill it, and returns when it is connected to the machine.
 func (d *Driver) watch(ctx context.Context, socket string) (*watchdog, error) {
-	argv := append(append([]string{}, d.cfg.Watchdog...), socket, watchdogAfter.String())
+	argv := append(append([]string{}, d.cfg.Watchdog...), socket, d.resumeAfter.String())
 	cmd := exec.Command(argv[0], argv[1:]...) //nolint:gosec // configuration
 	cmd.Env, cmd.Dir = []string{}, "/"        // it needs no secret of ours
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
