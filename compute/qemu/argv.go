@@ -31,11 +31,11 @@ func (d *Driver) argv(m compute.Machine) []string {
 		}
 		a = append(a, "-blockdev", diskBlockdev(dk.Name, d.diskPath(m.ID, dk.Name)), "-device", dev)
 	}
-	netdev := "user,id=n0,restrict=on"
+	netdev := []string{"user,id=n0,restrict=on"}
 	for _, f := range m.NIC.Forwards {
-		netdev += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", f.HostPort, f.GuestPort)
+		netdev = append(netdev, fmt.Sprintf("hostfwd=tcp:127.0.0.1:%d-:%d", f.HostPort, f.GuestPort))
 	}
-	a = append(a, "-netdev", netdev, "-device", "virtio-net-pci,netdev=n0,romfile=,mac="+m.NIC.MAC)
+	a = append(a, "-netdev", strings.Join(netdev, ","), "-device", "virtio-net-pci,netdev=n0,romfile=,mac="+m.NIC.MAC)
 	if m.Kernel == "" {
 		// cloud-init's NoCloud reads its seed from the serial number.
 		return append(a, "-smbios", fmt.Sprintf("type=1,serial=ds=nocloud;h=%s;i=%s", m.Hostname, m.ID))

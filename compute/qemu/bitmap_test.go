@@ -11,7 +11,7 @@ import (
 // bitmaps reads "a b! c?": b! does not record, c? is inconsistent.
 func bitmaps(list string) []bitmap {
 	var out []bitmap
-	for _, f := range strings.Fields(list) {
+	for f := range strings.FieldsSeq(list) {
 		name := strings.TrimRight(f, "!?")
 		out = append(out, bitmap{
 			Name: bitmapPrefix + name, Recording: name == f, Inconsistent: strings.HasSuffix(f, "?"),
@@ -37,7 +37,7 @@ func acts(list []action) string {
 
 func points(list string) []compute.Point {
 	var out []compute.Point
-	for _, f := range strings.Fields(list) {
+	for f := range strings.FieldsSeq(list) {
 		out = append(out, compute.Point(f))
 	}
 	return out
@@ -108,11 +108,11 @@ func TestBitset(t *testing.T) {
 			t.Errorf("next of %d is %d, not %d", i, got, next)
 		}
 		for j := i; j <= 300; j++ {
-			any := false
+			some := false
 			for k := i; k < j; k++ {
-				any = any || want(k)
+				some = some || want(k)
 			}
-			if b.any(i, j) != any {
+			if b.any(i, j) != some {
 				t.Errorf("any of %d to %d", i, j)
 			}
 		}

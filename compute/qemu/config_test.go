@@ -38,7 +38,7 @@ func TestMachineRefusals(t *testing.T) {
 		"id elsewhere":        func(m *compute.Machine) { m.ID = "../etc" },
 		"id empty":            func(m *compute.Machine) { m.ID = "" },
 		"id hidden":           func(m *compute.Machine) { m.ID = ".new-x" },
-		"id too long":         func(m *compute.Machine) { m.ID = strings.Repeat("x", 64) },
+		"id too long":         func(m *compute.Machine) { m.ID = strings.Repeat("x", 65) },
 		"hostname with space": func(m *compute.Machine) { m.Hostname = "a init=/bin/sh" },
 		"hostname with comma": func(m *compute.Machine) { m.Hostname = "a,serial=x" },
 		"hostname seeds":      func(m *compute.Machine) { m.Hostname = "a;s=http://evil/" },

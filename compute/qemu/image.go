@@ -17,16 +17,15 @@ import (
 func (d *Driver) createDisk(ctx context.Context, path string, dk compute.Disk) error {
 	size := fmt.Sprint(dk.SizeBytes)
 	if dk.Image == "" {
-		_, err := d.img(ctx, "create", "-q", "-f", "qcow2", path, size)
-		return err
+		return d.img(ctx, "create", "-q", "-f", "qcow2", path, size)
 	}
 	if err := d.checkImage(ctx, dk); err != nil {
 		return fmt.Errorf("image of %s: %w", dk.Name, err)
 	}
-	if _, err := d.img(ctx, "convert", "-f", dk.ImageFormat, "-O", "qcow2", dk.Image, path); err != nil {
+	if err := d.img(ctx, "convert", "-f", dk.ImageFormat, "-O", "qcow2", dk.Image, path); err != nil {
 		return err
 	}
-	if _, err := d.img(ctx, "resize", "-q", "-f", "qcow2", path, size); err != nil {
+	if err := d.img(ctx, "resize", "-q", "-f", "qcow2", path, size); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // path is ours
@@ -60,7 +59,7 @@ func (d *Driver) checkImage(ctx context.Context, dk compute.Disk) error {
 		if err := h.check(); err != nil {
 			return fmt.Errorf("%s: %w", dk.Image, err)
 		}
-		if _, err := d.img(ctx, "info", "--output=json", "-f", "qcow2", dk.Image); err != nil {
+		if err := d.img(ctx, "info", "--output=json", "-f", "qcow2", dk.Image); err != nil {
 			return err
 		}
 		size = int64(h.Size) //nolint:gosec // bounded by check

@@ -270,7 +270,7 @@ func (im *image) update(t testing.TB, d *Driver, h compute.Handle, i int) {
 	for c := range need {
 		off := c * chunk
 		b := im.data[off:min(off+chunk, src.Size())]
-		if n, err := src.ReadAt(b, off); n != len(b) || err != nil && err != io.EOF {
+		if n, err := src.ReadAt(b, off); n != len(b) || err != nil && !errors.Is(err, io.EOF) {
 			t.Fatalf("read %d of %d at %d: %v", n, len(b), off, err)
 		}
 		im.read += int64(len(b))
@@ -284,7 +284,7 @@ func (im *image) update(t testing.TB, d *Driver, h compute.Handle, i int) {
 func content(t testing.TB, src disk.Source) []byte {
 	t.Helper()
 	b := make([]byte, src.Size())
-	if n, err := src.ReadAt(b, 0); n != len(b) || err != nil && err != io.EOF {
+	if n, err := src.ReadAt(b, 0); n != len(b) || err != nil && !errors.Is(err, io.EOF) {
 		t.Fatalf("read %d of %d: %v", n, len(b), err)
 	}
 	return b

@@ -189,7 +189,7 @@ func (d *Driver) powerdown(ctx context.Context, id string, grace time.Duration) 
 	for {
 		status, p, err := d.press(ctx, id, !pressed)
 		switch {
-		case err != nil && context.Cause(ctx) == context.DeadlineExceeded:
+		case err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
 			return false, nil
 		case err != nil:
 			return false, err
@@ -205,7 +205,7 @@ func (d *Driver) powerdown(ctx context.Context, id string, grace time.Duration) 
 		if werr == nil {
 			return true, nil
 		}
-		if ctx.Err() != nil && context.Cause(ctx) != context.DeadlineExceeded {
+		if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return false, ctx.Err()
 		}
 		if ctx.Err() != nil {

@@ -21,8 +21,8 @@ const (
 	maxOutput = 1 << 20
 )
 
-// img runs qemu-img under resource limits and returns what it says.
-func (d *Driver) img(ctx context.Context, arg ...string) ([]byte, error) {
+// img runs qemu-img under resource limits and throws away what it says but for errors.
+func (d *Driver) img(ctx context.Context, arg ...string) error {
 	argv := append([]string{fmt.Sprintf("--as=%d", imgMemory), fmt.Sprintf("--cpu=%d", imgCPU), "--core=0", d.cfg.Img}, arg...)
 	cmd := exec.CommandContext(ctx, "prlimit", argv...) //nolint:gosec // built from checked parts
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
@@ -30,18 +30,18 @@ func (d *Driver) img(ctx context.Context, arg ...string) ([]byte, error) {
 	// Its death with us is what we want: nothing is half done that matters.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	var out, errOut bounded
-	cmd.Stdout, cmd.Stderr = &out, &errOut
+	var errOut bounded
+	cmd.Stderr = &errOut
 	err := cmd.Run()
 	if err == nil {
-		return out.Bytes(), nil
+		return nil
 	}
 	said := strings.TrimSpace(errOut.String())
 	err = fmt.Errorf("qemu-img %s: %w: %.500s", arg[0], errors.Join(err, ctx.Err()), said)
 	if strings.Contains(said, "No space left") || strings.Contains(said, "Disk quota exceeded") {
 		err = fmt.Errorf("%w: %w", compute.ErrNoSpace, err)
 	}
-	return nil, err
+	return err
 }
 
 // bounded keeps the beginning of what is written to it.

@@ -62,8 +62,7 @@ func (d *Driver) watch(ctx context.Context, socket string) (*watchdog, error) {
 }
 
 func ignoreExit(err error) error {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if _, exited := errors.AsType[*exec.ExitError](err); exited {
 		return nil
 	}
 	return err

@@ -41,7 +41,7 @@ func (e *Error) Error() string {
 // Is makes errors.Is(err, syscall.ENOSPC) and its like work.
 func (e *Error) Is(target error) bool {
 	no, ok := target.(syscall.Errno)
-	return ok && uint32(no) == e.Errno
+	return ok && no == syscall.Errno(e.Errno)
 }
 
 // Extent is one run of a metadata context, in bytes from the disk's start.

@@ -118,9 +118,13 @@ func (q *Client) greeting(sc *bufio.Scanner) error {
 	var g struct {
 		QMP *struct {
 			Version struct {
-				QEMU struct{ Major, Minor, Micro int }
-			}
-		}
+				QEMU struct {
+					Major int `json:"major"`
+					Minor int `json:"minor"`
+					Micro int `json:"micro"`
+				} `json:"qemu"`
+			} `json:"version"`
+		} `json:"QMP"`
 	}
 	if err := json.Unmarshal(sc.Bytes(), &g); err != nil || g.QMP == nil {
 		return fmt.Errorf("%w: greeting %.80q", ErrProtocol, sc.Bytes())
