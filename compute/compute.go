@@ -63,7 +63,8 @@ type State struct {
 	PID int
 	// Started is when that process started.
 	Started time.Time
-	// Forwards are the forwarded ports in force.
+	// Forwards are the forwarded ports of its definition; a stopped machine
+	// keeps them.
 	Forwards []Forward
 }
 

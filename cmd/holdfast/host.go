@@ -207,7 +207,7 @@ func (h *host) observe(ctx context.Context) error {
 		if v.Service != holdfast.ServiceActive || v.Power == holdfast.PowerProvisioning || v.Power == holdfast.PowerError {
 			continue
 		}
-		st, err := h.machine.Driver.Inspect(ctx, string(v.ID))
+		st, err := h.inspect(ctx, v.ID)
 		if err != nil {
 			continue // an operation is under way, or the machine is gone: its own report tells
 		}
@@ -218,4 +218,12 @@ func (h *host) observe(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// inspect does not wait for a conversation that an operation has with the
+// machine.
+func (h *host) inspect(ctx context.Context, id holdfast.VPSID) (compute.State, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return h.machine.Driver.Inspect(ctx, string(id))
 }

@@ -24,18 +24,18 @@ func (d *Driver) Inspect(ctx context.Context, id string) (compute.State, error) 
 		return compute.State{Power: compute.Unknown}, err
 	}
 	defer unlock()
-	st := compute.State{Power: compute.Stopped}
+	st := compute.State{Power: compute.Stopped, Forwards: m.NIC.Forwards}
 	p, alive, err := d.running(id)
 	if err != nil || !alive {
 		return st, err
 	}
-	st.PID, st.Started, st.Forwards, st.Power = p.PID, p.started(), m.NIC.Forwards, compute.Unknown
+	st.PID, st.Started, st.Power = p.PID, p.started(), compute.Unknown
 	status, err := d.statusOf(ctx, id, p)
 	if err != nil {
 		return st, err
 	}
 	if status == ended {
-		return compute.State{Power: compute.Stopped}, nil
+		return compute.State{Power: compute.Stopped, Forwards: m.NIC.Forwards}, nil
 	}
 	st.Power = powerOf(status)
 	return st, d.trim(d.file(id, consoleFile))
