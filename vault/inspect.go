@@ -54,12 +54,23 @@ func (in *Inspection) Packs() []string { return slices.Sorted(maps.Keys(in.packs
 // PackSize is a stored pack's size in bytes.
 func (in *Inspection) PackSize(name string) int64 { return in.packs[name] }
 
-// Places yields the stored places of a chunk that are whole by their size, with
-// the names of their packs.
+// CutPacks are the stored packs, ascending, that are not as long as the index says.
+func (in *Inspection) CutPacks() []string {
+	cut := map[string]bool{}
+	for info := range in.set.Packs {
+		if size, ok := in.packs[info.Name()]; ok && size != int64(info.Size) {
+			cut[info.Name()] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(cut))
+}
+
+// Places yields the places of a chunk that the stored packs are long enough to
+// hold, with the names of these packs.
 func (in *Inspection) Places(kind chunk.Kind, id chunk.ID, yield func(name string, e pack.Entry) bool) {
 	for info, e := range in.set.All(id) {
 		name := info.Name()
-		if e.Kind == kind && in.packs[name] == int64(info.Size) && !yield(name, e) {
+		if e.Kind == kind && in.packs[name] >= int64(e.Offset)+int64(e.Sealed) && !yield(name, e) {
 			return
 		}
 	}

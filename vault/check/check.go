@@ -80,7 +80,7 @@ type checker struct {
 	r     Report
 	clean map[visit]bool // subtrees found whole, so that shared ones are walked once
 	bad   map[badChunk]error
-	torn  map[string]bool // packs read whose tables of contents are damaged
+	torn  map[string]bool // packs that are cut short, or whose tables of contents are damaged
 	stack []int           // damages counted when the open nodes were entered
 }
 
@@ -106,6 +106,10 @@ func (c *checker) run(ctx context.Context) error {
 	c.r.Segments = c.in.Segments
 	for name, err := range c.in.DamagedSegments {
 		c.r.Blobs = append(c.r.Blobs, Blob{name, err.Error()})
+	}
+	for _, name := range c.in.CutPacks() {
+		c.r.Blobs = append(c.r.Blobs, Blob{name, "the pack is not as long as the index says"})
+		c.torn[name] = true
 	}
 	if err := c.readPacks(ctx); err != nil {
 		return err

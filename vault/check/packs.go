@@ -53,6 +53,9 @@ func (c *checker) readPacks(ctx context.Context) error {
 func (c *checker) packRead(name string, bad map[chunk.ID]error, err error) {
 	c.r.BytesRead += c.in.PackSize(name)
 	if err != nil {
+		if c.torn[name] {
+			return // told already
+		}
 		c.torn[name] = true // its chunks are proved one by one where the index says
 		c.r.Blobs = append(c.r.Blobs, Blob{name, err.Error()})
 		return

@@ -84,9 +84,12 @@ func NewDecoder(max int) (*Decoder, error) {
 	return &Decoder{z: z}, nil
 }
 
-// Decode returns the plaintext, which must be plainLen bytes long: in dst, whose
-// capacity must be that at least, or the payload itself when it is raw.
+// Decode returns the plaintext, which must be plainLen bytes long and fit into
+// dst's capacity: in dst, or the payload itself when it is raw.
 func (d *Decoder) Decode(dst []byte, codec Codec, payload []byte, plainLen int) ([]byte, error) {
+	if plainLen < 0 || plainLen > cap(dst) {
+		return nil, ErrPayload
+	}
 	switch codec {
 	case Raw:
 		if len(payload) != plainLen {
