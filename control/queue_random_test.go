@@ -3,6 +3,7 @@ package control_test
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"slices"
 	"testing"
@@ -178,6 +179,12 @@ func (m *queueModel) holds(t *rapid.T) {
 }
 
 func TestRandomSchedules(t *testing.T) {
+	// A schedule is some 30 transactions; ask for more by -rapid.checks.
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set("20"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	w := newQueueWorld(t)
 	rapid.Check(t, func(t *rapid.T) {
 		m := &queueModel{w: w}

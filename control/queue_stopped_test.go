@@ -142,7 +142,7 @@ func stoppedRunner(t *testing.T, path string, host holdfast.HostID) {
 			if err := run.Save(hctx, "begun", "first"); err != nil {
 				return nil, err
 			}
-			fmt.Println("working")
+			fmt.Fprintln(os.Stdout, "working")
 			if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
 				return nil, err
 			}
@@ -164,7 +164,7 @@ func stoppedRunner(t *testing.T, path string, host holdfast.HostID) {
 			if !errors.Is(context.Cause(hctx), operation.ErrLeaseLost) {
 				t.Errorf("the handler's context ended by %v", context.Cause(hctx))
 			}
-			fmt.Println("lost")
+			fmt.Fprintln(os.Stdout, "lost")
 			return bad, nil
 		},
 	})

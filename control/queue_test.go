@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -261,6 +262,36 @@ func TestHostileHost(t *testing.T) {
 	}
 	if f := w.see(l.Job).Failure; len(f.Code) != 64 || len(f.Message) != 1000 || f.Extensions != nil {
 		t.Errorf("%d %d %d", len(f.Code), len(f.Message), len(f.Extensions))
+	}
+}
+
+func TestOldAnswersAreForgotten(t *testing.T) {
+	w := newQueueWorld(t)
+	key := func(i int) store.IdempotencyKey {
+		return store.IdempotencyKey{Account: w.account, Caller: "key", Method: "POST", Path: "/", Key: strconv.Itoa(i)}
+	}
+	const old = 1200 // more than are forgotten at once
+	w.write(func(ctx context.Context, tx *store.Tx) error {
+		var err error
+		for i := range old {
+			_, _, e := tx.BeginIdempotent(ctx, key(i), "f", "o")
+			err = errors.Join(err, e)
+		}
+		return err
+	})
+	w.wall.Store(24*3600 + 1)
+	w.write(func(ctx context.Context, tx *store.Tx) error {
+		_, _, err := tx.BeginIdempotent(ctx, key(old), "f", "o")
+		return err
+	})
+	if err := w.queue.MaintainOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range old + 1 {
+		_, err := w.store.IdempotentRequest(t.Context(), key(i))
+		if kept := err == nil; kept != (i == old) {
+			t.Fatalf("key %d: %v", i, err)
+		}
 	}
 }
 

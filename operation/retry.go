@@ -50,7 +50,7 @@ func backoff(first, most time.Duration, attempts int) time.Duration {
 		d *= 2
 	}
 	d = max(min(d, most), time.Millisecond)
-	return d + rand.N(d/4)
+	return d + rand.N(d/4) //nolint:gosec // spreads tries, guards nothing
 }
 
 // never is a cause that makes a failure final.
@@ -64,8 +64,7 @@ var errTooOften = holdfast.Wrap(holdfast.CodeInternal, "operation",
 
 // failure is what the user is told of err: never its cause.
 func failure(err error) *holdfast.Failure {
-	var e *holdfast.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*holdfast.Error](err); ok {
 		return &holdfast.Failure{Code: e.Code, Message: e.Msg, Extensions: e.Extensions}
 	}
 	return &holdfast.Failure{

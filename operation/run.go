@@ -39,7 +39,7 @@ type Run struct {
 	queue    Queue
 	entries  *entries
 	progress *progress
-	held     context.Context
+	held     context.Context         //nolint:containedctx // it is the lease, not a call
 	lost     context.CancelCauseFunc // ends held
 }
 

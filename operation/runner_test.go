@@ -172,6 +172,33 @@ func TestStopsItselfAfterHalfATTL(t *testing.T) {
 	}
 }
 
+// A lease that is never renewed is given up half a TTL after the claim was
+// asked for, however long the claim took.
+func TestTheFirstHalfBeginsWithTheClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newMemQueue(job())
+		q.setFail(func(_ context.Context, call string) error {
+			if call == "claim" {
+				time.Sleep(ttl / 3)
+				return nil
+			}
+			return errors.New("unreachable")
+		})
+		begun := time.Now()
+		stopped := make(chan time.Time, 1)
+		r := start(t, q, operation.Config{Poll: time.Hour}, func(ctx context.Context, _ *operation.Run) (any, error) {
+			<-ctx.Done()
+			stopped <- time.Now()
+			return nil, ctx.Err()
+		})
+		if got := (<-stopped).Sub(begun); got != ttl/2 {
+			t.Errorf("stopped %v after the claim was asked for", got)
+		}
+		q.setFail(nil)
+		r.end(t)
+	})
+}
+
 // A runner that was stopped as a whole (SIGSTOP) comes back after its lease has
 // been taken over: nothing it writes counts, and its handler ends.
 func TestPausedRunnerIsFenced(t *testing.T) {

@@ -110,6 +110,14 @@ func (t *Tx) ReleaseIdempotent(ctx context.Context, k IdempotencyKey, owner stri
 	return failed("release idempotency", err)
 }
 
+// ForgetIdempotent frees a key whose answer is older than age, so that it may
+// be taken again before ExpireIdempotent comes by.
+func (t *Tx) ForgetIdempotent(ctx context.Context, k IdempotencyKey, age time.Duration) error {
+	_, err := t.db.NewDelete().Model((*idempotencyRow)(nil)).Where(idempotencyKey, k.args()...).
+		Where("created_at < ?", toMicros(t.clock.wall().Add(-age))).Exec(ctx)
+	return failed("forget idempotency", err)
+}
+
 // ReleaseAbandoned frees the keys of requests that were begun by other owners
 // and never answered: those of a process that is gone. It says how many.
 func (t *Tx) ReleaseAbandoned(ctx context.Context, owner string) (int, error) {

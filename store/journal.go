@@ -13,8 +13,8 @@ import (
 // What a runner may journal for one operation; a runner on a compromised host
 // cannot fill the database.
 const (
-	maxJournalName  = 256      // bytes
-	maxJournalValue = 1 << 20  // bytes
+	maxJournalName  = 256     // bytes
+	maxJournalValue = 1 << 20 // bytes
 	maxJournalTotal = 8 << 20 // bytes of all names and values of an operation
 )
 
@@ -39,7 +39,7 @@ func (t *Tx) PutJournal(ctx context.Context, h Held, name string, value []byte) 
 	}
 	var older int64
 	if err := t.db.NewSelect().Model((*journalRow)(nil)).
-		ColumnExpr("COALESCE(SUM(LENGTH(CAST(name AS BLOB)) + LENGTH(CAST(value AS BLOB))), 0)").
+		ColumnExpr("COALESCE(SUM(OCTET_LENGTH(name) + OCTET_LENGTH(value)), 0)").
 		Where("operation_id = ? AND name = ?", h.Job, name).Scan(ctx, &older); err != nil {
 		return failed("journal", err)
 	}

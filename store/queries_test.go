@@ -36,7 +36,7 @@ func TestAnotherAccountsRowsDoNotExist(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	list, more, err := s.ListVPS(ctx, other.account.ID, store.VPSFilter{}, store.Page{Limit: 10})
+	list, more, err := s.ListShownVPS(ctx, other.account.ID, store.VPSFilter{}, store.Page{Limit: 10})
 	if err != nil || more || len(list) != 1 || list[0].ID != foreign.ID {
 		t.Errorf("%v %v %v", list, more, err)
 	}
@@ -62,7 +62,7 @@ func TestPagesMeetWithoutGapOrOverlap(t *testing.T) {
 		for more := true; more; {
 			var list []holdfast.VPS
 			var err error
-			list, more, err = s.ListVPS(ctx, w.account.ID, store.VPSFilter{}, p)
+			list, more, err = s.ListShownVPS(ctx, w.account.ID, store.VPSFilter{}, p)
 			if err != nil || len(list) > limit || len(list) == 0 {
 				t.Fatal(len(list), err)
 			}
@@ -90,7 +90,7 @@ func TestFilters(t *testing.T) {
 		{}: 2, {Name: "åNGA-01"}: 1, {Name: "nga-01"}: 0, {Name: "%"}: 0, {PrimaryIP: "192.0.2.1"}: 1,
 		{PrimaryIP: "192.0.2.1", Name: x.Name}: 0, {Name: `' OR 1=1 --`}: 0,
 	} {
-		list, _, err := s.ListVPS(ctx, w.account.ID, f, store.Page{Limit: 10})
+		list, _, err := s.ListShownVPS(ctx, w.account.ID, f, store.Page{Limit: 10})
 		if err != nil || len(list) != n {
 			t.Errorf("%+v: %d, %v", f, len(list), err)
 		}
@@ -328,10 +328,39 @@ func TestHostileStrings(t *testing.T) {
 		got, err := s.Backup(ctx, b.ID)
 		b.Note = out
 		same(t, fmt.Sprintf("%q", in), got, err, b)
-		list, _, err := s.ListVPS(ctx, w.account.ID, store.VPSFilter{Name: in}, store.Page{Limit: 1})
+		list, _, err := s.ListShownVPS(ctx, w.account.ID, store.VPSFilter{Name: in}, store.Page{Limit: 1})
 		if err != nil || len(list) != 0 {
 			t.Errorf("%q: %v, %v", in, list, err)
 		}
+	}
+}
+
+// A terminated VPS shows for as long as it has a backup that can be restored.
+func TestTerminatedVPSShowsByItsBackups(t *testing.T) {
+	s, ctx := open(t), t.Context()
+	w := newWorld(t, s)
+	v := w.vps(t)
+	v.Service = holdfast.ServiceTerminated
+	b := w.backup(v)
+	write(t, s, func(ctx context.Context, tx *store.Tx) error {
+		return errors.Join(tx.InsertVPS(ctx, v), tx.InsertBackup(ctx, b))
+	})
+	shown := func() int {
+		t.Helper()
+		list, _, err := s.ListShownVPS(ctx, w.account.ID, store.VPSFilter{}, store.Page{Limit: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	if shown() != 0 {
+		t.Error("shown for a backup that is not completed")
+	}
+	write(t, s, func(ctx context.Context, tx *store.Tx) error {
+		return tx.CompleteBackup(ctx, b.ID, holdfast.BackupReport{PointAt: noon})
+	})
+	if shown() != 1 {
+		t.Error("not shown for its completed backup")
 	}
 }
 

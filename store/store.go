@@ -45,8 +45,16 @@ type queries struct {
 	clock *clock
 }
 
-// Tx is a transaction that writes. Its reads see its own writes. It must not be
-// used after its function has returned.
+// Queries are the reads alone: what a rule needs that is asked both of the pool
+// and within a transaction. Store and Tx both have them.
+type Queries = queries
+
+// Queries gives the reads of a store, or of a transaction.
+func (q *queries) Queries() *Queries { return q }
+
+// Tx is a transaction that writes. Its reads see its own writes; those of the
+// Store do not, and another transaction would wait for this one for ever. It
+// must not be used after its function has returned.
 type Tx struct {
 	queries
 	queued bool
@@ -86,7 +94,7 @@ func (s *Store) transact(ctx context.Context, fn func(tx *Tx) error) error {
 			select {
 			case <-ctx.Done():
 				return errors.Join(context.Cause(ctx), err)
-			case <-time.After(time.Duration(1<<try)*5*time.Millisecond + rand.N(10*time.Millisecond)):
+			case <-time.After(time.Duration(1<<try)*5*time.Millisecond + rand.N(10*time.Millisecond)): //nolint:gosec // spreads tries, guards nothing
 			}
 		}
 		tx := &Tx{}

@@ -92,11 +92,13 @@ type VPSFilter struct {
 	Name      string // the whole name, in any case
 }
 
-// ListVPS is a page of an account's VPSs, terminated ones too, and whether
-// there is more.
-func (q *queries) ListVPS(ctx context.Context, account holdfast.AccountID, f VPSFilter, p Page) ([]holdfast.VPS, bool, error) {
-	return page[vpsRow](ctx, q, "list vps", p, func(s *bun.SelectQuery) *bun.SelectQuery {
-		s = s.Where("account_id = ?", account)
+// ListShownVPS is a page of an account's VPSs, and whether there is more: all
+// but the terminated ones without a completed backup.
+func (q *queries) ListShownVPS(ctx context.Context, account holdfast.AccountID, f VPSFilter, p Page) ([]holdfast.VPS, bool, error) {
+	return page[vpsRow](ctx, q, "list shown vps", p, func(s *bun.SelectQuery) *bun.SelectQuery {
+		s = s.Where("account_id = ?", account).
+			Where("(service <> ? OR EXISTS (SELECT 1 FROM backups AS b WHERE b.vps_id = vps.id AND b.status = ?))",
+				holdfast.ServiceTerminated, holdfast.BackupCompleted)
 		if f.PrimaryIP != "" {
 			s = s.Where("primary_ip = ?", f.PrimaryIP)
 		}
