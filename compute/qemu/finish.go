@@ -72,6 +72,7 @@ func (d *Driver) settleAll(ctx context.Context, s *session, m compute.Machine, h
 	if err != nil {
 		return err
 	}
+	d.at("qemu.end.detached")
 	var actions []action
 	for _, hd := range h.Disks {
 		actions = append(actions, settle(hd.Name, nodes[diskNode(hd.Name)], h.Point, hd.Parent, outcome)...)

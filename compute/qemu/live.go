@@ -19,6 +19,7 @@ func (t *taking) live(ctx context.Context, s *session) error {
 	if err := t.prepare(ctx, s); err != nil {
 		return err
 	}
+	t.d.at("qemu.begin.prepared")
 	if !t.st.Resumes {
 		if err := t.slideIn(ctx, s); err != nil {
 			return err
@@ -133,7 +134,11 @@ func (t *taking) slideIn(ctx context.Context, s *session) error {
 			return err
 		}
 	}
-	return s.transaction(ctx, t.begin())
+	if err := s.transaction(ctx, t.begin()); err != nil {
+		return err
+	}
+	t.d.at("qemu.begin.slid")
+	return nil
 }
 
 // scratchUsed is how much the scratch of a machine takes, in bytes.

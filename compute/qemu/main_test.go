@@ -3,6 +3,7 @@ package qemu
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,9 +31,29 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	if len(os.Args) > 1 && os.Args[1] == "die-while-stopped" {
-		dieWhileStopped(os.Args[2:])
+		dieWhileStopped(os.Args[2])
 	}
 	os.Exit(m.Run())
+}
+
+// dieWhileStopped is a service that is killed at the worst moment.
+func dieWhileStopped(arg string) {
+	var cfg Config
+	if err := json.Unmarshal([]byte(arg), &cfg); err != nil {
+		panic(err)
+	}
+	d, err := New(cfg)
+	if err != nil {
+		panic(err)
+	}
+	d.fault = func(place string) {
+		if place == "qemu.begin.stopped" {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		}
+	}
+	_, err = d.Begin(context.Background(), compute.PointRequest{Machine: machine(mib).ID, Point: "01killed.1", Parents: []compute.Point{"01base.1"}},
+		func(h compute.Handle) error { return json.NewEncoder(os.Stdout).Encode(h) })
+	panic(fmt.Sprint("survived: ", err))
 }
 
 func testConfig(t testing.TB) Config {

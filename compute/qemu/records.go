@@ -62,9 +62,18 @@ func (d *Driver) find(id, record, socket string) (process, bool, error) {
 		return p, true, nil
 	}
 	if p, ok := listener(d.socket(id, socket)); ok {
-		return p, true, writeJSON(d.file(id, record), p)
+		d.remember(d.file(id, record), p)
+		return p, true, nil
 	}
 	return process{}, false, nil
+}
+
+// remember writes a record. A full disk must not keep a guest from running, nor
+// make it look stopped: without a record its socket tells.
+func (d *Driver) remember(record string, p process) {
+	if err := writeJSON(record, p); err != nil {
+		d.log.Warn("process was not recorded", "pid", p.PID, "error", err)
+	}
 }
 
 // running says whether the machine's QEMU runs, and which process it is.

@@ -65,9 +65,7 @@ func (d *Driver) spawn(ctx context.Context, dm daemon) (*session, error) {
 
 func (d *Driver) greet(ctx context.Context, dm daemon, proc process, alive bool, exited <-chan struct{}) (*session, error) {
 	if alive {
-		if err := writeJSON(dm.record, proc); err != nil {
-			return nil, err
-		}
+		d.remember(dm.record, proc)
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()

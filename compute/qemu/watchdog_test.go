@@ -1,3 +1,5 @@
+//go:build vm
+
 package qemu
 
 import (
@@ -5,9 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -16,26 +16,6 @@ import (
 
 	"holdfast/compute"
 )
-
-// dieWhileStopped is a service that is killed at the worst moment.
-func dieWhileStopped(arg []string) {
-	var cfg Config
-	if err := json.Unmarshal([]byte(arg[0]), &cfg); err != nil {
-		panic(err)
-	}
-	d, err := New(cfg)
-	if err != nil {
-		panic(err)
-	}
-	d.fault = func(place string) {
-		if place == "qemu.begin.stopped" {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		}
-	}
-	_, err = d.Begin(context.Background(), compute.PointRequest{Machine: machine(mib).ID, Point: "01killed.1", Parents: []compute.Point{"01base.1"}},
-		func(h compute.Handle) error { return json.NewEncoder(os.Stdout).Encode(h) })
-	panic(fmt.Sprint("survived: ", err))
-}
 
 // TestKilledWhilePaused: whatever dies while the guest is paused, the guest
 // goes on within five seconds, and its next backup is right.
