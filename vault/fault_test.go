@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"holdfast/vault"
@@ -184,12 +185,12 @@ func TestWrongBytesAtEveryRead(t *testing.T) {
 		func(p []byte) []byte { clear(p); return p },
 	}
 	for n := 1; ; n++ {
-		hit := false
+		var hit atomic.Bool
 		for _, flip := range flips {
 			st := fault.New(base)
 			for _, op := range []fault.Op{fault.Get, fault.Read} {
 				st.AddFault(op).FromCall(n).Forever().Change(func(p []byte) []byte {
-					if hit = true; len(p) == 0 {
+					if hit.Store(true); len(p) == 0 {
 						return p
 					}
 					return flip(p)
@@ -204,7 +205,7 @@ func TestWrongBytesAtEveryRead(t *testing.T) {
 				t.Fatalf("from call %d on, wrong bytes were restored", n)
 			}
 		}
-		if !hit {
+		if !hit.Load() {
 			if n < 5 {
 				t.Fatalf("only %d calls", n)
 			}

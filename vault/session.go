@@ -18,9 +18,11 @@ import (
 
 const (
 	workers = 2
-	// Packs in the making: one fills while the others are uploaded. With them goes
-	// what a killed session uploads again: at most the packs in flight.
-	dataBuffers  = 3
+	// Packs in the making: one fills while the other is uploaded, which keeps both
+	// the cores and the line busy. More would not be faster, but live memory is what
+	// the garbage collector doubles. A killed session uploads again at most the
+	// packs in flight.
+	dataBuffers  = 2
 	metaBuffers  = 2
 	metaPackSize = 4 << 20
 	// A segment is written whenever so many chunks are durable but not yet indexed,

@@ -60,6 +60,23 @@ func TestCodec(t *testing.T) {
 	}
 }
 
+// However short a disk's tail is, a compressed payload is shorter than it.
+func TestShortTails(t *testing.T) {
+	e, d := codec(t)
+	for n := 1; n <= 300; n++ {
+		for _, unit := range []string{"a", "ab", "abcdefg", "0123456789abcdefghijklmnopqrst"} {
+			plain := bytes.Repeat([]byte(unit), n)[:n]
+			c, payload := e.Encode(plain)
+			if (c == chunk.Zstd && len(payload) >= n) || (c == chunk.Raw && len(payload) != n) {
+				t.Fatalf("%d bytes: codec %d with %d bytes", n, c, len(payload))
+			}
+			if got, err := d.Decode(make([]byte, size), c, payload, n); err != nil || !bytes.Equal(got, plain) {
+				t.Fatalf("%d bytes: %v", n, err)
+			}
+		}
+	}
+}
+
 // A holder of the data key could seal a frame that swells to gigabytes.
 func TestBomb(t *testing.T) {
 	_, d := codec(t)

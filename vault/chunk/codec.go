@@ -52,7 +52,7 @@ func (e *Encoder) Encode(plain []byte) (Codec, []byte) {
 		return Raw, plain
 	}
 	e.buf = e.z.EncodeAll(plain, e.buf[:0])
-	if len(e.buf) > len(plain)-len(plain)/minSaving {
+	if len(e.buf) >= len(plain)-len(plain)/minSaving { // never as long as the plaintext: the format forbids it
 		return Raw, plain
 	}
 	return Zstd, e.buf
