@@ -46,7 +46,8 @@ type Outcome struct {
 	Report json.RawMessage
 	// Failure ends the operation as failed; it may leave nothing behind.
 	Failure *holdfast.Failure
-	// Retry gives the operation back: it is claimed again after the delay.
+	// Retry gives the operation back: it is claimed again after the delay. With
+	// a delay it counts as an attempt; without, its runner just goes.
 	Retry      bool
 	RetryAfter time.Duration
 }
@@ -74,6 +75,7 @@ type Queue interface {
 // Wake is implemented by queues that can tell when there may be work, so that
 // a runner need not poll often.
 type Wake interface {
-	// Woken is signalled after an operation was queued by this process.
+	// Woken is closed, or sent to, after an operation was queued by this
+	// process. A runner asks for the channel before each claim.
 	Woken() <-chan struct{}
 }
