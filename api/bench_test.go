@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -30,6 +31,16 @@ type bench struct {
 	logged  *lockedBuffer
 	spec    *document // answers are held against it
 
+	seeds
+	fuzzed holdfast.BackupID
+
+	mu  sync.Mutex
+	now time.Time
+}
+
+// seeds are what every bench begins with.
+type seeds struct {
+	file           []byte // the database that holds them
 	account, other holdfast.AccountID
 	full, otherKey string // all scopes
 	read, backup   string // read:vm; backup:vm
@@ -37,9 +48,34 @@ type bench struct {
 	operator       string
 	host           holdfast.HostID
 	vps, foreign   holdfast.VPS // the account's, the other account's
-	fuzzed         holdfast.BackupID
-	mu             sync.Mutex
-	now            time.Time
+}
+
+var (
+	seedOnce  sync.Once
+	seedsMade seeds
+)
+
+// seeded makes the seeds once for all tests of the process: migrations and keys
+// take longer than most tests.
+func seeded(t testing.TB) seeds {
+	t.Helper()
+	seedOnce.Do(func() {
+		b := &bench{t: t, now: time.Now()}
+		path := filepath.Join(t.TempDir(), "seed.db")
+		var err error
+		b.store, err = store.Open(t.Context(), path, store.WithReserve(0))
+		b.ok(err)
+		b.control = control.New(b.store, controlOptions())
+		b.seed()
+		b.ok(b.store.Close())           // brings all of it into the one file
+		b.file, err = os.ReadFile(path) //nolint:gosec // our own file
+		b.ok(err)
+		seedsMade = b.seeds
+	})
+	if seedsMade.file == nil {
+		t.Fatal("the seeds could not be made")
+	}
+	return seedsMade
 }
 
 type lockedBuffer struct {
@@ -63,25 +99,36 @@ type benchOption func(*api.Options, *control.Options)
 
 func newBench(t testing.TB, opts ...benchOption) *bench {
 	t.Helper()
-	b := &bench{t: t, logged: &lockedBuffer{}, now: time.Now()}
-	var err error
-	b.store, err = store.Open(t.Context(), filepath.Join(t.TempDir(), "holdfast.db"), store.WithWallClock(b.clock), store.WithReserve(0))
-	b.ok(err)
-	t.Cleanup(func() {
-		if err := b.store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	b := &bench{t: t, logged: &lockedBuffer{}, now: time.Now(), seeds: seeded(t)}
+	path := filepath.Join(t.TempDir(), "holdfast.db")
+	b.ok(os.WriteFile(path, b.file, 0o600))
+	b.open(path)
 	ao := api.Options{DocsBase: "https://docs.example.com", Clock: b.clock, Logger: slog.New(slog.NewTextHandler(b.logged, nil)), Version: "test"}
-	co := control.Options{WrapKey: func(context.Context, holdfast.AccountID) ([]byte, error) { return []byte("wrapped"), nil }}
+	co := controlOptions()
 	for _, o := range opts {
 		o(&ao, &co)
 	}
 	b.control = control.New(b.store, co)
 	b.handler = api.New(b.control, ao)
-	b.seed()
+	b.ok(b.control.TouchHost(b.ctx(), b.host))
 	b.spec = loadDocument(t, b.handler)
 	return b
+}
+
+func controlOptions() control.Options {
+	return control.Options{WrapKey: func(context.Context, holdfast.AccountID) ([]byte, error) { return []byte("wrapped"), nil }}
+}
+
+func (b *bench) open(path string) {
+	b.t.Helper()
+	var err error
+	b.store, err = store.Open(b.ctx(), path, store.WithWallClock(b.clock), store.WithReserve(0))
+	b.ok(err)
+	b.t.Cleanup(func() {
+		if err := b.store.Close(); err != nil {
+			b.t.Error(err)
+		}
+	})
 }
 
 func (b *bench) clock() time.Time {

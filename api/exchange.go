@@ -48,7 +48,11 @@ func (x *exchange) fail(err error) { x.write(x.tell(err)) }
 func (x *exchange) tell(err error) *problem {
 	p := x.problemOf(err)
 	if p.Status >= http.StatusInternalServerError {
-		x.server.options.Logger.LogAttrs(x.request.Context(), slog.LevelError, "request failed",
+		level := slog.LevelError
+		if x.request.Context().Err() != nil {
+			level = slog.LevelDebug // the client has gone: that is why
+		}
+		x.server.options.Logger.LogAttrs(x.request.Context(), level, "request failed",
 			slog.String("requestId", x.id.String()), slog.String("method", x.request.Method),
 			slog.String("path", x.instance), slog.Int("status", p.Status), slog.Any("cause", err))
 	}

@@ -67,6 +67,6 @@ func newFuzzBench(f *testing.F) *bench {
 func (b *bench) of(t *testing.T) *bench {
 	return &bench{
 		t: t, store: b.store, control: b.control, handler: b.handler, logged: b.logged, spec: b.spec,
-		full: b.full, vps: b.vps, fuzzed: b.fuzzed,
+		seeds: b.seeds, fuzzed: b.fuzzed,
 	}
 }

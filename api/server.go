@@ -76,16 +76,17 @@ const maxBody = 1 << 20
 // ServeHTTP takes a request through the checks that come before its route: who
 // asks, whether too often, whether the path is one at all.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w = &recorder{ResponseWriter: w}
-	x := &exchange{server: s, id: holdfast.NewID[holdfast.RequestID](), instance: r.URL.EscapedPath(), writer: w}
+	answer := &recorder{ResponseWriter: w}
+	x := &exchange{server: s, id: holdfast.NewID[holdfast.RequestID](), instance: r.URL.EscapedPath(), writer: answer}
 	r = r.WithContext(withExchange(r.Context(), x))
 	x.request = r
 	h := w.Header()
 	h.Set("X-Request-Id", x.id.String())
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	defer x.recover()
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	defer x.logged(answer, time.Now())
+	defer x.recover(answer)
 
 	x.identify()
 	if err := x.limit(); err != nil {
