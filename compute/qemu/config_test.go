@@ -16,7 +16,7 @@ func TestConfigRefusals(t *testing.T) {
 		"accelerator":                 func(c *Config) { c.Accelerator = "" },
 		"it has to be tcg or kvm":     func(c *Config) { c.Accelerator = "kvm:tcg" },
 		"root directory":              func(c *Config) { c.Root = "relative" },
-		"choose one shorter by 5":     func(c *Config) { c.Run = "/" + strings.Repeat("r", maxSocketPath-49+4) },
+		"choose one shorter by 5":     func(c *Config) { c.Run = "/" + strings.Repeat("r", maxSocketPath-53+4) },
 		"no watchdog":                 func(c *Config) { c.Watchdog = nil },
 		"apt-get install qemu-system": func(c *Config) { c.QEMU = "no-such-qemu" },
 		"out of range":                func(c *Config) { c.ConsoleBytes = 10 },

@@ -7,6 +7,10 @@ import (
 	"syscall"
 )
 
+// Places are qemu.begin.prepared, .stopped (guest paused, nothing changed yet),
+// .slid (paused, point taken), .access, .offline; qemu.end.detached, .settled,
+// .removed.
+//
 // builtinFault ends this process as SIGKILL does, at the place that the
 // environment names.
 var builtinFault = func(place string) {

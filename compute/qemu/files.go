@@ -39,6 +39,18 @@ func writeJSON(path string, v any) error {
 	return nil
 }
 
+// syncFile makes durable what anyone wrote to a file.
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // paths of checked ids
+	if err == nil {
+		err = errors.Join(f.Sync(), f.Close())
+	}
+	if err != nil {
+		return noSpace(fmt.Errorf("qemu: flush of %s: %w", path, err))
+	}
+	return nil
+}
+
 func syncDir(dir string) error {
 	f, err := os.Open(dir) //nolint:gosec // paths of checked ids
 	if err != nil {

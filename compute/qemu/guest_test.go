@@ -57,7 +57,7 @@ func TestGuestUnderWrites(t *testing.T) {
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
-		entries = append(entries, uint64(result.Last[0]))
+		entries = append(entries, result.Last[0])
 		t.Logf("round %d: %d, %d, %d KiB read, %+v", round, images[0].read>>10, images[1].read>>10, images[2].read>>10, result)
 	}
 	if entries[3] <= entries[0] {

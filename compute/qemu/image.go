@@ -17,7 +17,10 @@ import (
 func (d *Driver) createDisk(ctx context.Context, path string, dk compute.Disk) error {
 	size := fmt.Sprint(dk.SizeBytes)
 	if dk.Image == "" {
-		return d.img(ctx, "create", "-q", "-f", "qcow2", path, size)
+		if err := d.img(ctx, "create", "-q", "-f", "qcow2", path, size); err != nil {
+			return err
+		}
+		return syncFile(path)
 	}
 	if err := d.checkImage(ctx, dk); err != nil {
 		return fmt.Errorf("image of %s: %w", dk.Name, err)
@@ -28,11 +31,7 @@ func (d *Driver) createDisk(ctx context.Context, path string, dk compute.Disk) e
 	if err := d.img(ctx, "resize", "-q", "-f", "qcow2", path, size); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // path is ours
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return syncFile(path)
 }
 
 func (d *Driver) checkImage(ctx context.Context, dk compute.Disk) error {

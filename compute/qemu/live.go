@@ -69,20 +69,9 @@ func (t *taking) prepare(ctx context.Context, s *session) error {
 		return err
 	}
 	for _, dk := range t.m.Disks {
-		if err := flushFile(t.d.diskPath(t.m.ID, dk.Name)); err != nil {
+		if err := syncFile(t.d.diskPath(t.m.ID, dk.Name)); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func flushFile(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0) //nolint:gosec // of a checked id
-	if err != nil {
-		return fmt.Errorf("qemu: %w", err)
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("qemu: flush of %s: %w", path, err)
 	}
 	return nil
 }

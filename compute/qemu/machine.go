@@ -151,6 +151,9 @@ func (d *Driver) build(ctx context.Context, dir string, m compute.Machine) error
 	if err := os.Symlink("gen-1", filepath.Join(dir, "current")); err != nil {
 		return err
 	}
+	if err := syncDir(gen); err != nil {
+		return err
+	}
 	return writeJSON(filepath.Join(dir, definition), m)
 }
 

@@ -54,13 +54,16 @@ const (
 	socketWatchdog = "dog"
 )
 
+// usualID is the length of a machine's id in practice: a prefix and a ULID.
+const usualID = 30
+
 func longestSocket(run string) int {
-	// A ULID as the machine's id, and the longest of all names below.
-	return len(filepath.Join(run, strings.Repeat("x", 26), "f"+strings.Repeat("x", 16)+".nbd"))
+	// The longest of all names below.
+	return len(filepath.Join(run, strings.Repeat("x", usualID), "f"+strings.Repeat("x", 16)+".nbd"))
 }
 
 func (d *Driver) checkSockets(id string) error {
-	if n := longestSocket(d.cfg.Run) - 26 + len(id); n > maxSocketPath {
+	if n := longestSocket(d.cfg.Run) - usualID + len(id); n > maxSocketPath {
 		return fmt.Errorf("qemu: machine id %s makes socket paths of %d bytes in %s, the kernel allows %d", id, n, d.cfg.Run, maxSocketPath)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -36,6 +37,7 @@ func TestKilledWhilePaused(t *testing.T) {
 	cfg.Logger = log
 	cmd := exec.Command(cfg.Watchdog[0], "die-while-stopped", string(plain))
 	cmd.Stderr = t.Output()
+	cmd.Env = append(os.Environ(), "HOLDFAST_FAULT=qemu.begin.stopped")
 	handles, err := cmd.Output()
 	died := time.Now()
 	var exit *exec.ExitError
