@@ -74,7 +74,7 @@ func (s *server) registerBackups() {
 		Summary: "Create VPS backup",
 		Description: "Queue a manual offsite backup of all disks of a VPS at one instant. The body is optional: leave it out, or send only a note. " +
 			"Check actions.canCreateBackup of GET /api/v2/vps/{id}/backups first, and poll the job that is answered.",
-	}, command[vpsPath, createBackupBody]{
+	}, "Backup operation queued.", command[vpsPath, createBackupBody]{
 		check: func(ctx context.Context, caller control.Caller, p *vpsPath, b *createBackupBody) ([]holdfast.Field, error) {
 			return s.control.CheckNote(text(b.Note)), s.control.OwnVPS(ctx, caller, p.ID)
 		},

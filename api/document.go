@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"holdfast"
 )
 
 // The groups of routes in the document.
@@ -100,10 +102,15 @@ var failureWords = map[int]string{
 	http.StatusInsufficientStorage:   "The service's database is full.",
 }
 
+// ofFields are the codes that stand in the errors of a problem, never alone.
+var ofFields = map[holdfast.Code]bool{
+	holdfast.CodeMissingRequired: true, holdfast.CodeUnknownField: true, holdfast.CodeInvalidValue: true,
+}
+
 func (s *server) problemResponse(status int) *huma.Response {
 	list := []string{}
 	for code, r := range codes {
-		if r.status == status {
+		if r.status == status && !ofFields[code] {
 			list = append(list, string(code))
 		}
 	}
@@ -138,6 +145,18 @@ func idempotencyParam() *huma.Param {
 		Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: huma.TypeString},
 		Description: "Makes the request take effect at most once: the same key and body within 24 hours give the first answer again.",
 		Example:     "7c0e0d1e-1d7f-4a57-9b7e-8f2f5f1f6c54",
+	}
+}
+
+// documentNulls lets null be one of the values of an enum that may be null; huma
+// says so of the type only.
+func (s *server) documentNulls() {
+	for _, schema := range s.huma.OpenAPI().Components.Schemas.Map() {
+		for _, p := range schema.Properties {
+			if p.Nullable && len(p.Enum) > 0 {
+				p.Enum = append(p.Enum, nil)
+			}
+		}
 	}
 }
 

@@ -55,9 +55,10 @@ type command[P, B any] struct {
 	do    func(ctx context.Context, caller control.Caller, p *P, b *B, once *control.Once) (control.Accepted, error)
 }
 
-// registerCommand adds a command.
-func registerCommand[P, B any](s *server, need access, op huma.Operation, c command[P, B]) {
+// registerCommand adds a command; accepted says what its 202 means.
+func registerCommand[P, B any](s *server, need access, op huma.Operation, accepted string, c command[P, B]) {
 	op.DefaultStatus = http.StatusAccepted
+	op.Responses = map[string]*huma.Response{"202": {Description: accepted}}
 	defer documentBody[B](s, op.Path)
 	op.Parameters = append(op.Parameters, idempotencyParam())
 	register(s, need, op, func(ctx context.Context, x *exchange, in *P) (*commandAnswer, error) {
@@ -87,11 +88,11 @@ func registerCommand[P, B any](s *server, need access, op huma.Operation, c comm
 		if err := control.Invalid(merge(faults, more)); err != nil {
 			return nil, err
 		}
-		accepted, err := c.do(ctx, *x.caller, in, &b, once)
-		if err != nil || accepted.Replay != nil {
-			return replayed(accepted.Replay, err)
+		done, err := c.do(ctx, *x.caller, in, &b, once)
+		if err != nil || done.Replay != nil {
+			return replayed(done.Replay, err)
 		}
-		return &commandAnswer{Body: envelopeOf(accepted.Operation)}, nil
+		return &commandAnswer{Body: envelopeOf(done.Operation)}, nil
 	})
 }
 

@@ -29,7 +29,7 @@ func (s *server) registerRestore() {
 		Summary: "Restore backup to a new Cloud VM",
 		Description: "Create a new pay-as-you-go Cloud VM from one backup. The source VPS only proves ownership and locates the backup; it is not touched. " +
 			"Check actions.canRestoreToPayg of GET /api/v2/vps/{id}/backups first. If the account cannot use Cloud VMs, the problem says which blocker is in the way.",
-	}, command[backupPath, restoreToPaygBody]{
+	}, "Restore to a new Cloud VM was queued.", command[backupPath, restoreToPaygBody]{
 		check: func(ctx context.Context, caller control.Caller, p *backupPath, b *restoreToPaygBody) ([]holdfast.Field, error) {
 			return s.control.CheckRestore(ctx, caller, p.ID, p.BackupID, b.request())
 		},

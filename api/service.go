@@ -29,6 +29,7 @@ func (s *server) registerService() {
 // finishDocument renders the OpenAPI document, once all routes are known.
 func (s *server) finishDocument() {
 	s.documentHeaders()
+	s.documentNulls()
 	b, err := json.MarshalIndent(s.huma.OpenAPI(), "", " ")
 	if err != nil {
 		panic("api: the document cannot be written: " + err.Error())
