@@ -26,9 +26,11 @@ const (
 	imageName = "holdfast-guest"
 	oldText   = "Hello from before the upgrade."
 	newText   = "Hello from after the upgrade."
-	slots     = 50 // backups a VPS may have
-	vmLimit   = 10 // Cloud VMs the account may have
-	keepFree  = 4  // slots that a run of the demo leaves itself
+	dataDisk  = 1 << 30 // bytes of the second disk
+	dataMiB   = 256     // of them are written
+	slots     = 50      // backups a VPS may have
+	vmLimit   = 10      // Cloud VMs the account may have
+	keepFree  = 4       // slots that a run of the demo leaves itself
 )
 
 func main() {

@@ -41,7 +41,21 @@ func (d *demo) paths() error {
 		return err
 	}
 	d.service.run, d.service.data = string(b), filepath.Join(d.dir, "data")
+	if err := d.accelerator(); err != nil {
+		return err
+	}
 	return os.MkdirAll(d.service.run, 0o700)
+}
+
+// accelerator is the one that the demo was started with.
+func (d *demo) accelerator() error {
+	name := filepath.Join(d.dir, "accelerator")
+	if d.accel != "" {
+		return os.WriteFile(name, []byte(d.accel), 0o600)
+	}
+	b, err := os.ReadFile(name)
+	d.accel = string(b)
+	return err
 }
 
 // start ends a former service and starts one; VPSs outlive both.

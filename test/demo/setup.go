@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"holdfast/internal/vmtest"
 )
 
 // keys are the secrets of the demo's API keys.
@@ -150,7 +152,25 @@ func (d *demo) create(ctx context.Context) error {
 		return err
 	}
 	d.vps, _, err = d.made(ctx, "vps", "create", "--account", account, "--image", imageName, "--name", vpsName,
-		"--cpu-cores", "1", "--memory-mib", "256", "--forward", "80", "--start", "--wait")
+		"--cpu-cores", "1", "--memory-mib", "256", "--disk-bytes", strconv.Itoa(dataDisk),
+		"--forward", "80", "--start", "--wait")
+	if err != nil {
+		return err
+	}
+	return d.fill(ctx)
+}
+
+// fill puts data on the second disk, so that there is something to see moving.
+func (d *demo) fill(ctx context.Context) error {
+	at, err := d.web(ctx, d.vps)
+	if err != nil {
+		return err
+	}
+	if _, err := vmtest.WaitHTTP(ctx, at+"/boots"); err != nil {
+		return fmt.Errorf("the VPS does not answer: %w", err)
+	}
+	fmt.Printf("  the guest writes %d MiB to its second disk\n", dataMiB)
+	_, err = vmtest.Get(ctx, fmt.Sprintf("%s/fill?dev=/dev/vdb&mb=%d&kind=random", at, dataMiB))
 	return err
 }
 
