@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
 
 	"github.com/go-json-experiment/json"
@@ -61,9 +62,7 @@ func (x *exchange) tell(err error) *problem {
 
 // write sends a problem outside huma.
 func (x *exchange) write(p *problem) {
-	for name, values := range p.GetHeaders() {
-		x.writer.Header()[name] = values
-	}
+	maps.Copy(x.writer.Header(), p.GetHeaders())
 	x.send(p.Status, problemType, p)
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -44,7 +45,8 @@ func TestPanics(t *testing.T) {
 		t.Errorf("the cause belongs into the log only: %s", log.String())
 	}
 	for _, path := range []string{"/late", "/abort"} {
-		if _, recovered := get(path); recovered != http.ErrAbortHandler {
+		_, recovered := get(path)
+		if err, ok := recovered.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
 			t.Errorf("%s: %v", path, recovered)
 		}
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -74,9 +75,7 @@ func (x *exchange) problemOf(err error) *problem {
 	code, r := lookup(e.Code)
 	p = x.problem(code, e.Msg)
 	p.Errors = e.Fields
-	for k, v := range e.Extensions {
-		p.Extensions[k] = v
-	}
+	maps.Copy(p.Extensions, e.Extensions)
 	if reasons, ok := e.Extensions["blockerReasons"].([]holdfast.Code); ok {
 		p.BlockerReasons = reasons
 	}

@@ -50,7 +50,7 @@ type CreateAccountInput struct {
 // CreateAccount makes an account and its key.
 func (c *Control) CreateAccount(ctx context.Context, in CreateAccountInput) (AccountInfo, error) {
 	const op = "control.CreateAccount"
-	if err := Invalid(checkLabel("/name", in.Name)); err != nil {
+	if err := Invalid(checkLabel(in.Name)); err != nil {
 		return AccountInfo{}, err
 	}
 	if c.options.WrapKey == nil {
@@ -157,9 +157,9 @@ func taken(err error, pointer, msg string) error {
 const maxLabel = 100
 
 // checkLabel says what is wrong with a name that people read.
-func checkLabel(pointer, s string) []holdfast.Field {
+func checkLabel(s string) []holdfast.Field {
 	if n := utf8.RuneCountInString(s); n < 1 || n > maxLabel {
-		return []holdfast.Field{{Pointer: pointer, Detail: "This must have 1 to 100 characters.", Code: holdfast.CodeInvalidValue}}
+		return []holdfast.Field{{Pointer: "/name", Detail: "This must have 1 to 100 characters.", Code: holdfast.CodeInvalidValue}}
 	}
 	return nil
 }

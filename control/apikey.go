@@ -54,7 +54,7 @@ func (c *Control) CreateAPIKey(ctx context.Context, in CreateAPIKeyInput) (NewKe
 	if in.Name == "" {
 		in.Name = "key"
 	}
-	faults := checkLabel("/name", in.Name)
+	faults := checkLabel(in.Name)
 	scopes, err := holdfast.ParseScopes(strings.Join(in.Scopes, " "))
 	if err != nil || len(scopes) == 0 {
 		faults = append(faults, holdfast.Field{Pointer: "/scopes", Code: holdfast.CodeInvalidValue,

@@ -78,7 +78,7 @@ func (c *Control) queueBackup(ctx context.Context, tx *store.Tx, f *facts, note 
 		ID: holdfast.NewID[holdfast.BackupID](), AccountID: v.AccountID, VPSID: v.ID, Status: holdfast.BackupPending,
 		Type: "manual", Note: note, Site: c.options.Site, RequestedAt: now, Generation: v.Generation,
 		SizeBytes: v.StorageBytes(),
-		CPUCores: v.CPUCores, MemoryMiB: v.MemoryMiB, Disks: v.Disks, Boot: v.Boot, OS: v.OS,
+		CPUCores:  v.CPUCores, MemoryMiB: v.MemoryMiB, Disks: v.Disks, Boot: v.Boot, OS: v.OS,
 	}
 	if err := tx.InsertBackup(ctx, b); err != nil {
 		return holdfast.Operation{}, err

@@ -43,7 +43,7 @@ func (c *Control) RegisterHost(ctx context.Context, in RegisterHostInput) (HostI
 	if in.Driver == "" {
 		in.Driver = "qemu"
 	}
-	if err := Invalid(checkLabel("/name", in.Name)); err != nil {
+	if err := Invalid(checkLabel(in.Name)); err != nil {
 		return HostInfo{}, err
 	}
 	var out HostInfo

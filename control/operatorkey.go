@@ -18,7 +18,7 @@ func (c *Control) CreateOperatorKey(ctx context.Context, in CreateOperatorKeyInp
 	if in.Name == "" {
 		in.Name = "operator"
 	}
-	if err := Invalid(checkLabel("/name", in.Name)); err != nil {
+	if err := Invalid(checkLabel(in.Name)); err != nil {
 		return NewKey{}, err
 	}
 	secret := holdfast.NewSecret(holdfast.OperatorKeyPrefix)

@@ -66,7 +66,7 @@ func (c *Control) ImportOSImage(ctx context.Context, in ImportOSImageInput) (OSI
 }
 
 func (in ImportOSImageInput) faults() []holdfast.Field {
-	faults := checkLabel("/name", in.Name)
+	faults := checkLabel(in.Name)
 	bad := func(pointer, detail string) {
 		faults = append(faults, holdfast.Field{Pointer: pointer, Detail: detail, Code: holdfast.CodeInvalidValue})
 	}

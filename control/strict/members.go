@@ -26,9 +26,10 @@ func membersOf(t reflect.Type) map[string]member {
 	return out
 }
 
+// orderedMembers are the fields of t that JSON knows, in their order.
 func orderedMembers(t reflect.Type) []member {
 	var out []member
-	for f := range fieldsOf(t) {
+	for f := range t.Fields() {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "-" || !f.IsExported() {
 			continue
@@ -41,16 +42,6 @@ func orderedMembers(t reflect.Type) []member {
 		out = append(out, member{name, f.Index, !optional})
 	}
 	return out
-}
-
-func fieldsOf(t reflect.Type) iter.Seq[reflect.StructField] {
-	return func(yield func(reflect.StructField) bool) {
-		for i := range t.NumField() {
-			if !yield(t.Field(i)) {
-				return
-			}
-		}
-	}
 }
 
 // membersIn yields the members of an object whose syntax is known to be right;
