@@ -166,6 +166,7 @@ func TestBadRanges(t *testing.T) {
 	for _, rs := range [][]vault.Range{
 		{{Offset: 5000, Length: 1}, {Offset: 4999, Length: 1}}, {{Offset: -1, Length: 5}}, {{Length: -1}},
 		{{Length: int64(len(disk)) + 1}}, {{Offset: int64(len(disk)) + 1}}, {{Offset: 1, Length: 1<<63 - 1}},
+		{{Length: 9000, Zero: true}, {Offset: 8999, Length: 1}}, {{Length: 9000}, {Offset: 8999, Length: 1, Zero: true}},
 	} {
 		if _, err := backup(t.Context(), v, "b1", disk, "", ranges(rs...)); !errors.Is(err, vault.ErrRanges) {
 			t.Errorf("%+v: %v", rs, err)

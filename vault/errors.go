@@ -57,8 +57,11 @@ func (e *DamagedError) Error() string {
 // Unwrap returns the cause.
 func (e *DamagedError) Unwrap() error { return e.Err }
 
-// damage tells lost or changed bytes, which no retry brings back, from a storage
-// that fails for now.
+// IsDamage tells bytes of a vault that are lost or changed, which no retry brings
+// back, from a storage that fails for now. It is meant for errors of this package
+// alone: a storage's own words are among what it knows.
+func IsDamage(err error) bool { return damage(err) }
+
 func damage(err error) bool {
 	for _, d := range []error{ErrMissing, ErrContent, blob.ErrNotFound, blob.ErrTooLarge, io.ErrUnexpectedEOF, syscall.EIO,
 		keys.ErrEpoch,

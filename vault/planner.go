@@ -30,7 +30,7 @@ func newPlanner(cs, size, parentSize int64, hasParent bool) planner {
 }
 
 func (p *planner) run(ranges iter.Seq2[Range, error], emit func(*job) error) error {
-	var last int64
+	var last, end, zeroEnd int64
 	if ranges != nil {
 		for r, err := range ranges {
 			if err != nil {
@@ -42,6 +42,14 @@ func (p *planner) run(ranges iter.Seq2[Range, error], emit func(*job) error) err
 			last = r.Offset
 			if r.Length == 0 {
 				continue
+			}
+			// One of two that contradict each other is wrong; guessing loses data.
+			if r.Offset < zeroEnd || r.Zero && r.Offset < end {
+				return fmt.Errorf("%w: zeros overlap at %d", ErrRanges, r.Offset)
+			}
+			end = max(end, r.Offset+r.Length)
+			if r.Zero {
+				zeroEnd = end
 			}
 			if err := p.plan(r, emit); err != nil {
 				return err

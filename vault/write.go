@@ -40,8 +40,9 @@ type ImageInput struct {
 	// Read is read in whole chunks, by several goroutines. A chunk that a range
 	// covers in part is read whole.
 	Read io.ReaderAt
-	// Ranges, ascending, are what must be read (or is zero). When the size differs
-	// from the parent's, the chunks at both ends are read besides.
+	// Ranges, ascending, are what must be read (or is zero). Those to be read may
+	// overlap each other; a range of zeros overlaps none. When the size differs from
+	// the parent's, the chunk at the shorter one's end is read besides.
 	Ranges iter.Seq2[Range, error]
 	// Progress, if set, is called in turn, with the bytes processed of this image
 	// and the bytes the whole session has uploaded.
