@@ -49,7 +49,10 @@ func (h *byHand) get(name string) []byte {
 }
 
 func (h *byHand) list(prefix string) (names []string) {
-	for info := range h.st.List(context.Background(), prefix) {
+	for info, err := range h.st.List(context.Background(), prefix) {
+		if err != nil {
+			h.t.Fatal(err)
+		}
 		names = append(names, info.Name)
 	}
 	return names

@@ -127,7 +127,7 @@ func (r *ImageReader) Extents(ctx context.Context) iter.Seq2[Range, error] {
 				}
 				if !flush() {
 					stop = true
-					return tree.Skip
+					return tree.ErrSkip
 				}
 				cur = Range{Offset: off, Length: r.length(i)}
 				return nil

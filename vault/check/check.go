@@ -162,7 +162,7 @@ func (c *checker) image(ctx context.Context, id string, im vault.Image) error {
 	return c.in.Walk(ctx, im, tree.Visitor{
 		Node: func(id chunk.ID, from, to uint64) error {
 			if c.clean[visit{id, to - from}] {
-				return tree.Skip
+				return tree.ErrSkip
 			}
 			c.stack = append(c.stack, c.count())
 			return nil

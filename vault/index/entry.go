@@ -108,7 +108,7 @@ func decodeEntry(b []byte) Entry {
 func appendPack(b []byte, p pack.Info) []byte {
 	var session [pack.MaxSession]byte
 	copy(session[:], p.Session)
-	b = append(b, byte(len(p.Session)))
+	b = append(b, byte(len(p.Session))) //nolint:gosec // at most MaxSession
 	b = append(b, session[:]...)
 	b = append(b, byte(p.Class), 0, 0)
 	b = append(b, p.ID[:]...)

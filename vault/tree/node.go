@@ -54,7 +54,7 @@ func (n *node) encode(b []byte) []byte {
 			bitmap[i/8] |= 1 << (i % 8)
 		}
 	}
-	b = append(b, nodeVersion, byte(n.level), 0, 0)
+	b = append(b, nodeVersion, byte(n.level), 0, 0) //nolint:gosec // at most MaxLevel
 	b = append(b, bitmap[:]...)
 	for i, id := range n.ids {
 		if id.IsZero() {

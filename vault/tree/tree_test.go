@@ -131,7 +131,7 @@ func TestCostFollowsChange(t *testing.T) {
 	for _, chunks := range []uint64{1 << 16, 1 << 24, 1 << 30} {
 		st := newStore()
 		all := map[uint64]chunk.ID{}
-		for i := uint64(0); i < 1000; i++ {
+		for i := range uint64(1000) {
 			all[i*(chunks/1000)] = idOf(i)
 		}
 		root, _ := apply(t, st, Root{}, chunks, all)

@@ -7,8 +7,8 @@ import (
 	"holdfast/vault/chunk"
 )
 
-// Skip, returned by a Visitor's Node, leaves the node's subtree out.
-var Skip = errors.New("skip this subtree")
+// ErrSkip, returned by a Visitor's Node, leaves the node's subtree out.
+var ErrSkip = errors.New("skip this subtree")
 
 // Visitor is told what a walk meets. Chunk is called for every stored chunk in
 // ascending order. Node, if set, is called before a node is loaded, with the
@@ -47,7 +47,7 @@ func (w *walker) node(ctx context.Context, id chunk.ID, level int, index uint64)
 		return nil
 	}
 	if w.v.Node != nil {
-		if err := w.v.Node(id, first, end); errors.Is(err, Skip) {
+		if err := w.v.Node(id, first, end); errors.Is(err, ErrSkip) {
 			return nil
 		} else if err != nil {
 			return err

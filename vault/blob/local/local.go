@@ -151,13 +151,13 @@ func (s *Storage) walk(ctx context.Context, top, prefix string, yield func(blob.
 			return nil
 		}
 		if !strings.HasPrefix(name, prefix) || !d.Type().IsRegular() || blob.CheckName(name) != nil {
-			return nil
+			return nil //nolint:nilerr // what has no blob's name is none
 		}
 		fi, err := d.Info()
-		if errors.Is(err, fs.ErrNotExist) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			return nil
-		}
-		if err != nil {
+		case err != nil:
 			return err
 		}
 		if !yield(blob.Info{Name: name, Size: fi.Size()}, nil) {
@@ -183,12 +183,17 @@ func (s *Storage) Delete(ctx context.Context, name string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // another delete may have taken the empty directory
 		return fmt.Errorf("delete %s: %w", name, err)
 	}
-	for dir := filepath.Dir(path); dir != s.root; dir = filepath.Dir(dir) {
+	s.prune(filepath.Dir(path))
+	return nil
+}
+
+// prune removes a directory and those above it as far as they are empty.
+func (s *Storage) prune(dir string) {
+	for ; dir != s.root; dir = filepath.Dir(dir) {
 		if syscall.Rmdir(dir) != nil { // not empty, or gone already
-			break
+			return
 		}
 	}
-	return nil
 }
 
 func (s *Storage) path(ctx context.Context, name string) (string, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -119,11 +120,7 @@ func (s *Storage) Tamper(name string, change func([]byte) []byte) bool {
 func (s *Storage) Clone() *Storage {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	c := &Storage{blobs: make(map[string][]byte, len(s.blobs))}
-	for name, data := range s.blobs {
-		c.blobs[name] = data // stored bytes are never changed in place
-	}
-	return c
+	return &Storage{blobs: maps.Clone(s.blobs)} // stored bytes are never changed in place
 }
 
 func (s *Storage) find(ctx context.Context, name string) ([]byte, error) {
