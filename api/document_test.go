@@ -20,19 +20,28 @@ type document struct {
 	router routers.Router
 }
 
-// loaded keeps what was read of a document, by its bytes: reading takes longer
-// than most tests.
-var loaded sync.Map
+// loaded is read once for all tests of the process: the document depends on the
+// code alone, and reading it takes longer than most tests.
+var (
+	loadOnce sync.Once
+	loaded   *document
+)
 
 func loadDocument(t testing.TB, h http.Handler) *document {
+	t.Helper()
+	loadOnce.Do(func() { loaded = readDocument(t, h) })
+	if loaded == nil {
+		t.Fatal("the document could not be read")
+	}
+	return loaded
+}
+
+func readDocument(t testing.TB, h http.Handler) *document {
 	t.Helper()
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))
 	if w.Code != http.StatusOK {
 		t.Fatalf("/openapi.json: %d", w.Code)
-	}
-	if d, ok := loaded.Load(w.Body.String()); ok {
-		return d.(*document)
 	}
 	spec, err := openapi3.NewLoader().LoadFromData(w.Body.Bytes())
 	if err != nil {
@@ -45,9 +54,7 @@ func loadDocument(t testing.TB, h http.Handler) *document {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &document{spec, router}
-	loaded.Store(w.Body.String(), d)
-	return d
+	return &document{spec, router}
 }
 
 // check holds an answer to a documented route against the document.

@@ -52,7 +52,7 @@ type server struct {
 	huma    huma.API
 	methods map[string]bool // of all routes, to tell 405 from 404
 
-	documentJSON []byte
+	documentJSON func() []byte
 }
 
 // New makes the handler of the whole HTTP surface: the public API, the

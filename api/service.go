@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+	"sync"
 )
 
 const (
@@ -22,17 +23,20 @@ func (s *server) registerService() {
 	s.handle(http.MethodGet, documentPath, anyone, func(x *exchange) {
 		x.writer.Header().Set("Content-Type", jsonType)
 		x.writer.Header().Set("Cache-Control", "public, max-age=300")
-		x.deliver(s.documentJSON)
+		x.deliver(s.documentJSON())
 	})
 }
 
-// finishDocument renders the OpenAPI document, once all routes are known.
+// finishDocument completes the OpenAPI document, once all routes are known. It
+// is rendered when it is first asked for.
 func (s *server) finishDocument() {
 	s.documentHeaders()
 	s.documentNulls()
-	b, err := json.MarshalIndent(s.huma.OpenAPI(), "", " ")
-	if err != nil {
-		panic("api: the document cannot be written: " + err.Error())
-	}
-	s.documentJSON = b
+	s.documentJSON = sync.OnceValue(func() []byte {
+		b, err := json.MarshalIndent(s.huma.OpenAPI(), "", " ")
+		if err != nil {
+			panic("api: the document cannot be written: " + err.Error())
+		}
+		return b
+	})
 }
