@@ -77,7 +77,7 @@ var cancelled = &holdfast.Failure{Code: holdfast.CodeCancelled, Message: "The op
 
 // outcome decides what becomes of an operation whose handler returned under
 // ctx. The lease is known to be held.
-func (r *Runner) outcome(ctx context.Context, op holdfast.Operation, report any, err error) Outcome {
+func (r *Runner) outcome(ctx context.Context, run *Run, report any, err error) Outcome {
 	if err == nil {
 		b, merr := json.Marshal(report)
 		if merr == nil {
@@ -93,10 +93,10 @@ func (r *Runner) outcome(ctx context.Context, op holdfast.Operation, report any,
 	case errors.Is(cause, ErrCancelled) && stopped:
 		return Outcome{Failure: cancelled}
 	}
-	again, after := retryClass(err)
-	if again && op.Attempts+1 < r.cfg.MaxAttempts {
+	if run.Retried(err) {
+		_, after := retryClass(err)
 		if after <= 0 {
-			after = backoff(r.cfg.FirstDelay, r.cfg.MostDelay, op.Attempts)
+			after = backoff(r.cfg.FirstDelay, r.cfg.MostDelay, run.Operation.Attempts)
 		}
 		return Outcome{Retry: true, RetryAfter: after}
 	}

@@ -41,6 +41,7 @@ type Run struct {
 	progress *progress
 	held     context.Context         //nolint:containedctx // it is the lease, not a call
 	lost     context.CancelCauseFunc // ends held
+	tries    int                     // how many may fail
 }
 
 // Detached is a run without a queue, journalling in memory: for handlers that
@@ -55,6 +56,14 @@ func Detached(op holdfast.Operation) *Run {
 
 // Epoch of the claim: 1 for the first, more for a successor.
 func (r *Run) Epoch() int64 { return r.lease.Epoch }
+
+// Retried says whether the operation is tried again, by this runner's rules, if
+// its handler returns err now. A handler that is not may clear away what was
+// kept for its successor.
+func (r *Run) Retried(err error) bool {
+	again, _ := retryClass(err)
+	return again && r.Operation.Attempts+1 < r.tries
+}
 
 // Held is a context that ends only when the lease is lost: for what must be
 // finished or cleaned up after the handler's context has ended.

@@ -25,7 +25,7 @@ func (r *Runner) work(ctx context.Context, op holdfast.Operation, begun time.Tim
 
 	run := &Run{
 		Operation: op, lease: Lease{Job: op.ID, Epoch: op.Epoch, Runner: r.cfg.Name}, queue: r.queue,
-		entries: newEntries(nil), progress: &progress{p: op.Progress}, held: held, lost: lose,
+		entries: newEntries(nil), progress: &progress{p: op.Progress}, held: held, lost: lose, tries: r.cfg.MaxAttempts,
 	}
 	if op.Cancel {
 		stop(ErrCancelled)
@@ -40,7 +40,7 @@ func (r *Runner) work(ctx context.Context, op holdfast.Operation, begun time.Tim
 		log.WarnContext(ctx, "the lease is lost; the operation is left to its successor", "cause", cause, "error", err)
 		return
 	}
-	o := r.outcome(hctx, op, report, err)
+	o := r.outcome(hctx, run, report, err)
 	k.last(held)
 	if err := r.finish(ctx, held, run.lease, o); err != nil {
 		log.ErrorContext(ctx, "cannot end the operation; it is left to a successor", "error", err)
