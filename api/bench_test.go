@@ -95,7 +95,8 @@ type benchOption func(*api.Options, *control.Options)
 
 func newBench(t testing.TB, opts ...benchOption) *bench {
 	t.Helper()
-	b := &bench{t: t, logged: &lockedBuffer{}, now: time.Now(), seeds: seeded(t)}
+	made := seeded(t) // before the clock is read
+	b := &bench{t: t, logged: &lockedBuffer{}, now: time.Now(), seeds: made}
 	path := filepath.Join(t.TempDir(), "holdfast.db")
 	b.ok(os.WriteFile(path, b.file, 0o600))
 	b.open(path)
