@@ -78,13 +78,19 @@ func (s *server) registerJobs() {
 }
 
 func (x *exchange) jobOf(o holdfast.Operation) Job {
-	percentage := o.Progress.Percentage()
-	if o.Status == holdfast.OperationCompleted {
-		percentage = 100
+	percentage, message := o.Progress.Percentage(), o.Progress.Message
+	switch o.Status {
+	case holdfast.OperationQueued:
+		message = "Waiting for a runner"
+	case holdfast.OperationCompleted:
+		percentage, message = 100, "Completed"
+	case holdfast.OperationFailed:
+		message = "Failed"
+	case holdfast.OperationInProgress:
 	}
 	out := Job{
 		Operation: operationOf(o), Type: string(o.Kind), Progress: percentage,
-		ProgressDetails: progressDetails{percentage, o.Progress.Message, o.Progress.Current, o.Progress.Total},
+		ProgressDetails: progressDetails{percentage, message, o.Progress.Current, o.Progress.Total},
 		IsCompleted:     o.Status == holdfast.OperationCompleted, IsFailed: o.Status == holdfast.OperationFailed,
 		IsRunning: o.Status == holdfast.OperationInProgress, IsWaiting: o.Status == holdfast.OperationQueued,
 		CreatedAt: wireTime(o.CreatedAt), StartedAt: wireTimeOrNull(o.StartedAt), FinishedAt: wireTimeOrNull(o.FinishedAt),
