@@ -81,11 +81,13 @@ func (w *watchdog) release() error {
 	_, err := io.WriteString(w.in, dogRelease+"\n")
 	line := w.line()
 	_ = w.in.Close()
-	werr := w.cmd.Wait()
-	if line == dogOK && werr == nil {
+	// It has said all that matters, and must not be found running after us.
+	_ = w.cmd.Process.Kill()
+	_ = w.cmd.Wait()
+	if line == dogOK {
 		return nil
 	}
-	return fmt.Errorf("qemu: the watchdog resumed the guest or died (%.200q): %w", line, errors.Join(err, werr, errWatchdog))
+	return fmt.Errorf("qemu: the watchdog resumed the guest or died (%.200q): %w", line, errors.Join(err, errWatchdog))
 }
 
 var errWatchdog = errors.New("the point in time is not of one instant")
