@@ -1,16 +1,11 @@
 package crash
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io/fs"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,18 +19,41 @@ type world struct {
 	*service.Service
 	owner    service.Account
 	vps, web string
+
+	first service.BackupResult // that survived kills
+	entry uint64               // the last of the guest's log in the newest backup
 }
 
-func newWorld(t *testing.T, options ...service.Option) *world {
+// data is how many MiB of random bytes each further disk holds. A restore that
+// is killed begins a disk of this size anew, a larger one at a checkpoint.
+const (
+	dataDisks = 4
+	dataMiB   = 64
+)
+
+func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{Service: service.New(t, options...)}
+	w := &world{Service: service.New(t, service.Binary(service.Build(t, "faults")), service.Set("vault.bytes_per_second", rate))}
 	w.owner = w.NewAccount(t, "owner")
-	w.vps = w.NewVPS(t, w.owner.ID, w.GuestImage(t), "web-01", true, 64*mib, 64*mib, 512*mib)
+	sizes := []int64{64 * mib, 64 * mib}
+	for range dataDisks {
+		sizes = append(sizes, 2*dataMiB*mib)
+	}
+	w.vps = w.NewVPS(t, w.owner.ID, w.GuestImage(t), "web-01", true, sizes...)
 	w.web = w.Web(t, w.owner.Key, w.vps)
 	get(t, w.web+"/boots")
-	get(t, w.web+"/fill?dev=/dev/vdd&at=0&mb=256&kind=random")
-	get(t, w.web+"/log/start?dev=/dev/vdb&dev=/dev/vdc")
+	w.fill(t, dataDisks, 0)
+	ask(t, w.web+"/log/start?dev=/dev/vdb&dev=/dev/vdc")
 	return w
+}
+
+// fill has the guest write random bytes, other ones for other seeds, to so many
+// of its further disks.
+func (w *world) fill(t *testing.T, disks, seed int) {
+	t.Helper()
+	for n := range disks {
+		ask(t, fmt.Sprintf("%s/fill?dev=/dev/vd%c&mb=%d&kind=random&seed=%d", w.web, 'd'+n, dataMiB, seed+n))
+	}
 }
 
 // check proves that the vault is whole, to the last byte.
@@ -44,16 +62,46 @@ func (w *world) check(t *testing.T) {
 	w.Run(t, "vault", "check", "--read-data")
 }
 
+// completed is the result of a backup's job.
+func (w *world) completed(t *testing.T, job string) service.BackupResult {
+	t.Helper()
+	var b service.BackupResult
+	service.Answer{Body: w.Await(t, w.owner.Key, job, patience).Result}.Decode(t, &b)
+	return b
+}
+
+// listed is what the API lists of a backup.
+type listed struct {
+	ID        string
+	CreatedAt time.Time
+}
+
+func (w *world) list(t *testing.T) []listed {
+	t.Helper()
+	var v struct{ Backups []listed }
+	w.Want(t, http.StatusOK, w.owner.Key, http.MethodGet, "/api/v2/vps/"+w.vps+"/backups", nil).Decode(t, &v)
+	return v.Backups
+}
+
 // backups are the ids of the VPS's backups.
 func (w *world) backups(t *testing.T) []string {
 	t.Helper()
-	var v struct{ Backups []struct{ ID string } }
-	w.Want(t, http.StatusOK, w.owner.Key, http.MethodGet, "/api/v2/vps/"+w.vps+"/backups", nil).Decode(t, &v)
 	var ids []string
-	for _, b := range v.Backups {
+	for _, b := range w.list(t) {
 		ids = append(ids, b.ID)
 	}
 	return ids
+}
+
+func (w *world) createdAt(t *testing.T, id string) time.Time {
+	t.Helper()
+	for _, b := range w.list(t) {
+		if b.ID == id {
+			return b.CreatedAt
+		}
+	}
+	t.Fatalf("backup %s is not listed", id)
+	return time.Time{}
 }
 
 // cloudVMs are the ids of the Cloud VMs, terminated ones left out.
@@ -68,100 +116,23 @@ func (w *world) cloudVMs(t *testing.T) []string {
 	return ids
 }
 
-// written is how many bytes the service's process has written so far, to files
-// and sockets.
-func (w *world) written(t *testing.T) int64 {
+func number(t *testing.T, text string) uint64 {
 	t.Helper()
-	f, err := os.Open(fmt.Sprintf("/proc/%d/io", w.PID()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = f.Close() }() // read only
-	for sc := bufio.NewScanner(f); sc.Scan(); {
-		if value, ok := strings.CutPrefix(sc.Text(), "wchar: "); ok {
-			n, err := strconv.ParseInt(value, 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return n
-		}
-	}
-	t.Fatal("the kernel does not count what processes write")
-	return 0
-}
-
-// vaultBytes is the size of everything in the vaults.
-func (w *world) vaultBytes(t *testing.T) int64 {
-	t.Helper()
-	var n int64
-	err := filepath.WalkDir(filepath.Join(w.Dir, "vault"), func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
-		n += info.Size()
-		return err
-	})
+	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return n
 }
 
-// pauses finds the longest time in which a guest wrote nothing.
-type pauses struct {
-	stop func()
-	done sync.WaitGroup
-	most time.Duration
-}
-
-// most is how long a guest may stay paused.
-const most = 5 * time.Second
-
-// watchPauses asks the guest for its log's last entry all the time.
-func (w *world) watchPauses(t *testing.T) *pauses {
+// ask asks once: what the guest does then may take long.
+func ask(t *testing.T, url string) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	p := &pauses{stop: cancel}
-	t.Cleanup(func() { cancel(); p.done.Wait() })
-	p.done.Go(func() {
-		tick := time.NewTicker(100 * time.Millisecond)
-		defer tick.Stop()
-		last, since := "", time.Now()
-		for {
-			if now, err := vmtest.Get(ctx, w.web+"/log/count"); err == nil && now != last {
-				last, since = now, time.Now()
-			}
-			if ctx.Err() == nil {
-				p.most = max(p.most, time.Since(since))
-			}
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
-	return p
-}
-
-func (p *pauses) check(t *testing.T) {
-	t.Helper()
-	p.stop()
-	p.done.Wait()
-	t.Logf("the longest time without a write of the guest was %s", p.most)
-	if p.most > most {
-		t.Errorf("the guest wrote nothing for %s", p.most)
-	}
-}
-
-func count(t *testing.T, web string) int {
-	t.Helper()
-	n, err := strconv.Atoi(get(t, web+"/log/count"))
-	if err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, err := vmtest.Get(ctx, url); err != nil {
 		t.Fatal(err)
 	}
-	return n
 }
 
 func get(t *testing.T, url string) string {

@@ -4,7 +4,6 @@
 package service
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -108,7 +106,8 @@ func (s *Service) Start(t testing.TB) {
 		close(ended)
 	}()
 	s.process, s.ended = cmd, ended
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	// Not the test's context: a test that ends starts the service to clean up.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	go func() { // a service that ends at once need not be waited for
 		select {
@@ -122,6 +121,11 @@ func (s *Service) Start(t testing.TB) {
 	} else if s.Ended() {
 		t.Fatalf("the service ended at its start\n%s", s.Log(t))
 	}
+}
+
+// Override gives settings anew, from the next start on; the last one counts.
+func (s *Service) Override(name, value string) {
+	s.settings = append(s.settings, "--set", name+"="+value)
 }
 
 // Environ replaces what was added to the environment, from the next start on.
@@ -175,78 +179,6 @@ func (s *Service) Log(t testing.TB) string {
 		b = append([]byte("…"), b[len(b)-20000:]...)
 	}
 	return string(b)
-}
-
-// Run runs a command of the binary over the service's data directory, and
-// returns what it printed; the test fails when the command does.
-func (s *Service) Run(t testing.TB, args ...string) []byte {
-	t.Helper()
-	out, err := s.Try(t, args...)
-	if err != nil {
-		t.Fatalf("holdfast %s: %v\n%s", strings.Join(args, " "), err, s.Log(t))
-	}
-	return out
-}
-
-// Alone runs a command that knows nothing of the service.
-func (s *Service) Alone(t testing.TB, args ...string) []byte {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), s.binary, args...) // #nosec G204 -- our own binary
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("holdfast %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return out
-}
-
-// Try is Run for a command that may fail.
-func (s *Service) Try(t testing.TB, args ...string) ([]byte, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, s.binary, append(args, "--data", s.Dir)...) // #nosec G204 -- our own binary
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return stdout.Bytes(), fmt.Errorf("%w: %s", err, bytes.TrimSpace(stderr.Bytes()))
-	}
-	return stdout.Bytes(), nil
-}
-
-// end deletes what the test made and proves that nothing is left.
-func (s *Service) end(t testing.TB) {
-	if t.Failed() {
-		t.Logf("the service's log:\n%s", s.Log(t))
-	}
-	if s.Ended() {
-		s.Start(t)
-	}
-	for _, v := range s.Machines(t) {
-		if v.ServiceStatus != "terminated" {
-			s.Run(t, "admin", "vps", "delete", v.ID, "--wait")
-		}
-	}
-	s.Stop(t)
-	if err := s.log.Close(); err != nil {
-		t.Error(err)
-	}
-	vmtest.NoStrays(t, s.Dir)
-	s.NoRemains(t)
-}
-
-// NoRemains fails the test when sockets, scratch or machines are left where
-// there should be none any more.
-func (s *Service) NoRemains(t testing.TB) {
-	t.Helper()
-	for _, dir := range []string{"run", "scratch", "machines"} {
-		entries, err := os.ReadDir(filepath.Join(s.Dir, dir))
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			t.Error(err)
-		}
-		for _, e := range entries {
-			t.Errorf("left behind: %s", filepath.Join(dir, e.Name()))
-		}
-	}
 }
 
 // client does not follow redirects: the API has none.

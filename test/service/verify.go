@@ -22,7 +22,7 @@ func (s *Service) VerifyLog(t *testing.T, a Account, backup string) uint64 {
 	var disks []io.ReaderAt
 	for _, name := range []string{"disk1", "disk2"} {
 		raw := filepath.Join(dir, name+".raw")
-		s.Alone(t, "recover", "--vault", filepath.Join(s.Dir, "vault", a.ID), "--kit", kit, "--backup", backup, "--disk", name, "--output", raw)
+		s.Alone(t, "recover", "--vault", filepath.Join(s.Site(), a.ID), "--kit", kit, "--backup", backup, "--disk", name, "--output", raw)
 		f, err := os.Open(raw)
 		if err != nil {
 			t.Fatal(err)
