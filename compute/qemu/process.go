@@ -84,15 +84,28 @@ func (p process) alive() bool {
 	return true
 }
 
-// started is the wall clock time at which the process started.
+// started is the wall clock time at which the process started. Boot time comes
+// from the kernel, which says the same at each call; the difference of two
+// clocks read now would not.
 func (p process) started() time.Time {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
 		return time.Time{}
 	}
-	const hz = 100                                    // USER_HZ of every Linux that Go runs on
-	up := time.Duration(p.Ticks) * (time.Second / hz) //nolint:gosec // since boot
-	return time.Now().Add(up - time.Duration(now.Nano())).Truncate(time.Second)
+	for line := range strings.Lines(string(b)) {
+		text, ok := strings.CutPrefix(line, "btime ")
+		if !ok {
+			continue
+		}
+		boot, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		if err != nil {
+			return time.Time{}
+		}
+		const hz = 100                                    // USER_HZ of every Linux that Go runs on
+		up := time.Duration(p.Ticks) * (time.Second / hz) //nolint:gosec // since boot
+		return time.Unix(boot, 0).Add(up)
+	}
+	return time.Time{}
 }
 
 // wait returns when the process is gone with all its threads; a zombie that
