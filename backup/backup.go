@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"holdfast"
 	"holdfast/compute"
@@ -31,67 +30,99 @@ type Service struct {
 	Log    *slog.Logger
 }
 
-// points is how many points in time one backup may take before it gives up:
-// the first, and two more when the first is lost.
+// points is how many points in time one claim of a backup may take before it
+// gives up: the first, and two more when the first is lost.
 const points = 3
 
 // Backup is the handler of holdfast.KindBackup.
 func (s *Service) Backup(ctx context.Context, run *operation.Run) (any, error) {
-	var in holdfast.BackupInput
-	if err := run.Input(&in); err != nil {
-		return nil, err
-	}
-	v, err := s.Vaults.Open(ctx, run.Operation.AccountID)
+	b := &attempt{Service: s, run: run, meter: &meter{run: run}}
+	report, err := b.work(ctx)
 	if err != nil {
-		return nil, explain("backup.Backup", err)
+		return b.fail(ctx, err)
 	}
-	b := &attempt{Service: s, run: run, in: in, vault: v}
-	for n := 1; ; n++ {
-		report, err := b.once(ctx)
-		if err == nil {
-			return report, nil
-		}
-		if lost := errors.Is(err, disk.ErrPointLost) && !errors.Is(err, compute.ErrScratchExhausted); lost && n < points && ctx.Err() == nil {
-			s.Log.WarnContext(ctx, "the point in time is lost, taking another", "job", run.Operation.ID, "vps", run.Operation.VPSID, "err", err)
-			if err := b.abandon(ctx); err != nil {
-				return nil, explain("backup.Backup", err)
-			}
-			continue
-		}
-		return nil, b.fail(ctx, err)
-	}
+	return report, nil
 }
 
 // attempt is the work of one claim of a backup.
 type attempt struct {
 	*Service
+
 	run   *operation.Run
+	meter *meter
 	in    holdfast.BackupInput
 	vault *vault.Vault
 	point *point // nil: none taken, or given up
 }
 
+// work takes points in time until one holds to the commit.
+func (b *attempt) work(ctx context.Context) (holdfast.BackupReport, error) {
+	if err := b.run.Input(&b.in); err != nil {
+		return holdfast.BackupReport{}, err
+	}
+	var err error
+	if b.vault, err = b.Vaults.Open(ctx, b.run.Operation.AccountID); err != nil {
+		return holdfast.BackupReport{}, fmt.Errorf("backup: open the vault: %w", err)
+	}
+	for lost := 0; ; {
+		report, err := b.once(ctx)
+		switch {
+		case err == nil:
+			return report, nil
+		case ctx.Err() != nil:
+			return report, err
+		case errors.Is(err, errParent):
+			// It cannot happen again: from now on there is no parent.
+			if err := b.run.Save(ctx, keyWhole, true); err != nil {
+				return report, err
+			}
+		case errors.Is(err, disk.ErrPointLost) && !errors.Is(err, compute.ErrScratchExhausted) && lost+1 < points:
+			lost++
+		default:
+			return report, err
+		}
+		b.Log.WarnContext(ctx, "the point in time cannot be used, taking another", "job", b.run.Operation.ID, "vps", b.run.Operation.VPSID, "err", err)
+		if err := b.abandon(ctx); err != nil {
+			return report, err
+		}
+	}
+}
+
 // once takes or finds the point in time, moves the data and commits.
 func (b *attempt) once(ctx context.Context) (holdfast.BackupReport, error) {
-	id := b.run.Operation.BackupID
-	if m, err := b.vault.Manifest(ctx, string(id)); err == nil {
-		// A predecessor committed and died before it could say so.
-		return b.settle(ctx, m)
-	} else if !errors.Is(err, vault.ErrNoBackup) {
-		return holdfast.BackupReport{}, err
-	}
-	if err := b.take(ctx); err != nil {
-		return holdfast.BackupReport{}, err
-	}
-	m, err := b.transfer(ctx)
+	m, found, err := b.committed(ctx)
 	if err != nil {
 		return holdfast.BackupReport{}, err
 	}
-	return b.settle(ctx, m)
+	if !found {
+		if err := b.take(ctx); err != nil {
+			return holdfast.BackupReport{}, err
+		}
+		if m, err = b.transfer(ctx); err != nil {
+			return holdfast.BackupReport{}, err
+		}
+	}
+	return b.settle(m)
 }
 
-// settle advances change tracking to the committed backup and reports it.
-func (b *attempt) settle(ctx context.Context, m vault.Manifest) (holdfast.BackupReport, error) {
+// committed finds the manifest that this claim or a predecessor has committed,
+// though nobody was told of it any more.
+func (b *attempt) committed(ctx context.Context) (m vault.Manifest, found bool, err error) {
+	m, err = b.vault.Manifest(ctx, string(b.run.Operation.BackupID))
+	if errors.Is(err, vault.ErrNoBackup) {
+		return m, false, nil
+	}
+	if vault.IsDamage(err) {
+		err = errManifest(err)
+	}
+	return m, err == nil, err
+}
+
+// settle advances change tracking to the committed backup and reports it. No
+// cancel and no shutdown can undo the commit, so they do not stop it.
+func (b *attempt) settle(m vault.Manifest) (holdfast.BackupReport, error) {
+	ctx, cancel := context.WithTimeout(b.run.Held(), cleanup)
+	defer cancel()
 	if err := b.load(); err != nil {
 		return holdfast.BackupReport{}, err
 	}
@@ -100,7 +131,12 @@ func (b *attempt) settle(ctx context.Context, m vault.Manifest) (holdfast.Backup
 			return holdfast.BackupReport{}, fmt.Errorf("backup: end the point in time: %w", err)
 		}
 	}
-	return report(m), nil
+	// The vault ends a session by itself unless the commit's answer was lost. A mark
+	// that stays is no harm but to a collector, which it keeps waiting.
+	if err := b.vault.Abandon(ctx, b.session()); err != nil {
+		b.Log.WarnContext(ctx, "the vault's session could not be ended", "job", b.run.Operation.ID, "err", err)
+	}
+	return reportOf(m), nil
 }
 
 // abandon gives the point in time up, so that another can be taken.
@@ -113,24 +149,4 @@ func (b *attempt) abandon(ctx context.Context) error {
 	}
 	b.point = nil
 	return b.run.Save(ctx, keyPoint, (*point)(nil))
-}
-
-// cleanup bounds the work after a failure, when the operation's own context has
-// ended.
-const cleanup = time.Minute
-
-// fail decides what is left behind: nothing when the backup ends here, all of
-// it when a successor will go on.
-func (b *attempt) fail(ctx context.Context, err error) error {
-	switch cause := context.Cause(ctx); {
-	case errors.Is(err, operation.ErrLeaseLost), errors.Is(cause, operation.ErrLeaseLost), errors.Is(cause, operation.ErrShutdown):
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanup)
-	defer cancel()
-	if endErr := b.abandon(ctx); endErr != nil {
-		b.Log.ErrorContext(ctx, "the point in time could not be released", "job", b.run.Operation.ID, "err", endErr)
-		err = errors.Join(err, endErr)
-	}
-	return explain("backup.Backup", err)
 }

@@ -10,14 +10,27 @@ import (
 	"holdfast/vault/blob"
 )
 
+// errParent: the backup that the change tracking began with cannot be built on:
+// it was deleted meanwhile, or is damaged. A point in time without it can be
+// taken instead.
+var errParent = errors.New("backup: the parent cannot be built on")
+
 // explain turns what the lower layers say into what a user may be told.
 func explain(op string, err error) error {
-	var damaged *vault.DamagedError
-	switch {
-	case errors.Is(err, blob.ErrNoSpace):
+	if _, done := errors.AsType[*holdfast.Error](err); done {
+		return err
+	}
+	if noSpace(err) {
 		return holdfast.Wrap(holdfast.CodeSiteFull, op, "The place of the backups is full. Delete backups that are no longer needed, or ask the operator to add space; the VPS ran on.", err)
-	case errors.As(err, &damaged):
-		return holdfast.Wrap(holdfast.CodeBackupDamaged, op, "The backup does not verify, so it was not used. Restore another one, and tell the operator.", err)
+	}
+	if _, damaged := errors.AsType[*vault.DamagedError](err); damaged {
+		return holdfast.Wrap(holdfast.CodeBackupDamaged, op, damagedText, err)
+	}
+	if errors.Is(err, vault.ErrFormat) {
+		return holdfast.Wrap(holdfast.CodeBackupDamaged, op, "The description of the account's vault does not verify, so nothing was done. Tell the operator.", err)
+	}
+	if errors.Is(err, vault.ErrNoBackup) || errors.Is(err, vault.ErrDeleted) {
+		return holdfast.Wrap(holdfast.CodeBackupNotFound, op, "The backup is not there any more. Choose another one.", err)
 	}
 	if mapped := machine.Explain(op, err); mapped != err { //nolint:errorlint // is it the very same value?
 		return mapped
@@ -27,3 +40,14 @@ func explain(op string, err error) error {
 	}
 	return err
 }
+
+const damagedText = "The backup does not verify, so it was not used. Restore another one, and tell the operator."
+
+// errManifest is the failure of a backup whose manifest is damaged. Only where a
+// manifest is read can it be told from a storage or a disk that fails for now.
+func errManifest(err error) error {
+	return holdfast.Wrap(holdfast.CodeBackupDamaged, "backup.manifest", damagedText, err)
+}
+
+// noSpace: the place of the vault is full.
+func noSpace(err error) bool { return errors.Is(err, blob.ErrNoSpace) }

@@ -8,6 +8,7 @@ import (
 
 	"holdfast"
 	"holdfast/compute"
+	"holdfast/vault"
 )
 
 // point is the journal's record of the point in time.
@@ -23,6 +24,7 @@ type point struct {
 const (
 	keyPoint  = "point"
 	keyNumber = "points"
+	keyWhole  = "whole" // true: there is no parent to build on
 )
 
 // load reads the point in time that this claim or a predecessor journalled.
@@ -57,30 +59,23 @@ func (b *attempt) take(ctx context.Context) error {
 }
 
 func (b *attempt) begin(ctx context.Context) error {
-	var number int
-	if _, err := b.run.Load(keyNumber, &number); err != nil {
-		return err
-	}
-	number++
-	if err := b.run.Save(ctx, keyNumber, number); err != nil {
+	number, err := b.number(ctx)
+	if err != nil {
 		return err
 	}
 	op := b.run.Operation
-	state, err := b.Host.Driver.Inspect(ctx, string(op.VPSID))
-	if err != nil {
-		return fmt.Errorf("backup: inspect: %w", err)
-	}
-	p := &point{Number: number, Consistency: holdfast.ConsistencyCrash}
-	if state.Power == compute.Stopped {
-		p.Consistency = holdfast.ConsistencyOffline
-	}
 	req := compute.PointRequest{
 		Machine: string(op.VPSID),
 		Point:   compute.Point(fmt.Sprintf("%s.%d", op.BackupID.ULID(), number)),
 	}
-	for _, parent := range b.in.Parents {
-		req.Parents = append(req.Parents, compute.Point(parent.Point))
+	if req.Parents, err = b.parents(ctx); err != nil {
+		return err
 	}
+	before, err := b.Host.Driver.Inspect(ctx, req.Machine)
+	if err != nil {
+		return fmt.Errorf("backup: inspect: %w", err)
+	}
+	p := &point{Number: number, Consistency: holdfast.ConsistencyCrash}
 	h, err := b.Host.Driver.Begin(ctx, req, func(h compute.Handle) error {
 		p.Handle, p.At = h, time.Now()
 		b.point = p
@@ -89,7 +84,55 @@ func (b *attempt) begin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("backup: take the point in time: %w", err)
 	}
+	after, err := b.Host.Driver.Inspect(ctx, req.Machine)
+	if err != nil {
+		return fmt.Errorf("backup: inspect: %w", err)
+	}
+	if before.Power == compute.Stopped && after.Power == compute.Stopped {
+		p.Consistency = holdfast.ConsistencyOffline
+	}
 	p.Handle, p.Taken = h, true
 	b.point = p
 	return b.run.Save(ctx, keyPoint, p)
+}
+
+// number counts the points in time of all claims, so that no two share a name.
+func (b *attempt) number(ctx context.Context) (int, error) {
+	var n int
+	if _, err := b.run.Load(keyNumber, &n); err != nil {
+		return 0, err
+	}
+	n++
+	return n, b.run.Save(ctx, keyNumber, n)
+}
+
+// parents are the points whose backups can still be built on: some may have
+// been deleted, or have become damaged, since the backup was asked for.
+func (b *attempt) parents(ctx context.Context) ([]compute.Point, error) {
+	whole := false
+	if _, err := b.run.Load(keyWhole, &whole); err != nil || whole {
+		return nil, err
+	}
+	var found []compute.Point
+	for _, p := range b.in.Parents {
+		switch err := b.usable(ctx, p); {
+		case err == nil:
+			found = append(found, compute.Point(p.Point))
+		case errors.Is(err, errParent):
+			b.Log.WarnContext(ctx, "an earlier backup cannot be built on", "job", b.run.Operation.ID, "backup", p.ID, "err", err)
+		default:
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// usable is nil for a parent whose manifest is there and whole, and errParent
+// for one whose is not.
+func (b *attempt) usable(ctx context.Context, p holdfast.ParentBackup) error {
+	_, err := b.vault.Manifest(ctx, string(p.ID))
+	if errors.Is(err, vault.ErrNoBackup) || vault.IsDamage(err) {
+		return fmt.Errorf("%w: %w", errParent, err)
+	}
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"holdfast"
+	"holdfast/compute"
 	"holdfast/operation"
 	"holdfast/vault"
 )
@@ -38,6 +39,9 @@ func (s *Service) restore(ctx context.Context, run *operation.Run, in holdfast.R
 	}
 	m, err := v.Manifest(ctx, string(op.BackupID))
 	if err != nil {
+		if vault.IsDamage(err) {
+			return holdfast.RestoreReport{}, errManifest(err)
+		}
 		return holdfast.RestoreReport{}, fmt.Errorf("backup: manifest: %w", err)
 	}
 	f := &filling{Service: s, run: run, vault: v}
@@ -45,6 +49,9 @@ func (s *Service) restore(ctx context.Context, run *operation.Run, in holdfast.R
 		f.total += f.bytes(image)
 	}
 	run.Progress(0, f.total, "Making the disks")
+	if err := f.anew(ctx, m.Images); err != nil {
+		return holdfast.RestoreReport{}, err
+	}
 	ports, err := s.Host.Define(ctx, op.VPSID, in.Machine)
 	if err != nil {
 		return holdfast.RestoreReport{}, err
@@ -67,10 +74,10 @@ func (s *Service) restore(ctx context.Context, run *operation.Run, in holdfast.R
 // filling is the work on the disks of one restore.
 type filling struct {
 	*Service
-	run     *operation.Run
-	vault   *vault.Vault
-	done    int64 // bytes of the disks that are finished
-	total   int64
+	run   *operation.Run
+	vault *vault.Vault
+	done  int64 // bytes of the disks that are finished
+	total int64
 }
 
 // bytes is how much a disk takes to write; zeros are not written.
@@ -84,9 +91,33 @@ type filled struct {
 	Done   bool  `json:"done"`
 }
 
+// anew forgets what a predecessor has written when its machine is not there any
+// more: what is defined now begins with zeros.
+func (f *filling) anew(ctx context.Context, images []vault.Image) error {
+	_, err := f.Host.Driver.Inspect(ctx, string(f.run.Operation.VPSID))
+	if !errors.Is(err, compute.ErrNotFound) {
+		return err
+	}
+	for _, image := range images {
+		found, err := f.run.Load(diskKey(image), &filled{})
+		if err != nil {
+			return err
+		}
+		if found {
+			if err := f.run.Save(ctx, diskKey(image), filled{}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// diskKey is the journal's key of one disk.
+func diskKey(image vault.Image) string { return "disk/" + image.Name }
+
 // fill writes one disk, from where a predecessor's last checkpoint was.
 func (f *filling) fill(ctx context.Context, image vault.Image) error {
-	key := "disk/" + image.Name
+	key := diskKey(image)
 	var at filled
 	if _, err := f.run.Load(key, &at); err != nil {
 		return err

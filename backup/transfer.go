@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"holdfast"
+	"holdfast/compute"
 	"holdfast/disk"
 	"holdfast/vault"
 )
@@ -24,7 +25,11 @@ const (
 func (b *attempt) transfer(ctx context.Context) (vault.Manifest, error) {
 	var m vault.Manifest
 	err := b.vault.Write(ctx, b.session(), func(ctx context.Context, s *vault.Session) error {
-		images, err := b.images(ctx, s)
+		work, err := b.measure(ctx)
+		if err != nil {
+			return err
+		}
+		images, err := b.images(ctx, s, work)
 		if err != nil {
 			return err
 		}
@@ -32,6 +37,8 @@ func (b *attempt) transfer(ctx context.Context) (vault.Manifest, error) {
 		if err := b.Host.Driver.Recover(ctx, b.point.Handle); err != nil {
 			return fmt.Errorf("backup: before the commit: %w", err)
 		}
+		total := work.total()
+		b.run.Progress(total, total, "Committing")
 		m, err = s.Commit(ctx, vault.Manifest{
 			Backup: string(b.run.Operation.BackupID), CreatedAt: b.point.At, Images: images,
 			Labels: map[string]string{
@@ -49,17 +56,13 @@ func (b *attempt) transfer(ctx context.Context) (vault.Manifest, error) {
 func (b *attempt) session() string { return b.run.Operation.ID.ULID() }
 
 // images writes the disks one after the other.
-func (b *attempt) images(ctx context.Context, s *vault.Session) ([]vault.Image, error) {
-	work, err := b.measure(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (b *attempt) images(ctx context.Context, s *vault.Session, work pieces) ([]vault.Image, error) {
 	var images []vault.Image
 	var done int64
 	for _, w := range work {
 		image, err := b.image(ctx, s, w, func(processed int64) {
 			// Chunks are read whole, so a little more may be read than was measured.
-			b.run.Progress(done+min(processed, w.bytes), w.total, "Copying "+w.name)
+			b.meter.copying(done+min(processed, w.bytes), work.total(), "Copying "+w.name)
 		})
 		if err != nil {
 			return nil, err
@@ -67,7 +70,6 @@ func (b *attempt) images(ctx context.Context, s *vault.Session) ([]vault.Image, 
 		images = append(images, image)
 		done += w.bytes
 	}
-	b.run.Progress(done, done, "Committing")
 	return images, nil
 }
 
@@ -76,17 +78,31 @@ type piece struct {
 	name   string
 	size   int64
 	parent *vault.Parent
-	bytes  int64 // to be processed
-	total  int64 // of all disks
+	bytes  int64 // to be read
+}
+
+// pieces are all disks of a backup.
+type pieces []piece
+
+// total is how many bytes are to be read.
+func (p pieces) total() int64 {
+	var n int64
+	for _, w := range p {
+		n += w.bytes
+	}
+	return n
 }
 
 // measure finds how much there is to do, so that the progress is honest.
-func (b *attempt) measure(ctx context.Context) ([]*piece, error) {
-	var work []*piece
-	var total int64
+func (b *attempt) measure(ctx context.Context) (pieces, error) {
+	var work pieces
 	for _, d := range b.point.Handle.Disks {
-		w := &piece{name: d.Name, size: d.SizeBytes, parent: b.parent(string(d.Parent), d.Name)}
-		err := b.open(ctx, d.Name, func(src disk.Source) error {
+		parent, err := b.parent(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		w := piece{name: d.Name, size: d.SizeBytes, parent: parent}
+		err = b.open(ctx, d.Name, func(src disk.Source) error {
 			for r, err := range ranges(ctx, src) {
 				if err != nil {
 					return err
@@ -100,27 +116,27 @@ func (b *attempt) measure(ctx context.Context) ([]*piece, error) {
 		if err != nil {
 			return nil, err
 		}
-		total += w.bytes
 		work = append(work, w)
-	}
-	for _, w := range work {
-		w.total = total
 	}
 	return work, nil
 }
 
 // parent is the image that a disk's extents are relative to; nil when it has to
-// be read whole.
-func (b *attempt) parent(point, name string) *vault.Parent {
+// be read whole. To take a wrong one, or none, for a disk that is only read in
+// part would make a backup of rubbish.
+func (b *attempt) parent(ctx context.Context, d compute.HandleDisk) (*vault.Parent, error) {
+	if d.Parent == "" {
+		return nil, nil //nolint:nilnil // there is none
+	}
 	for _, p := range b.in.Parents {
-		if p.Point == point {
-			return &vault.Parent{Backup: string(p.ID), Image: name}
+		if p.Point == string(d.Parent) {
+			return &vault.Parent{Backup: string(p.ID), Image: d.Name}, b.usable(ctx, p)
 		}
 	}
-	return nil
+	return nil, fmt.Errorf("%w: no backup began with %s", errParent, d.Parent)
 }
 
-func (b *attempt) image(ctx context.Context, s *vault.Session, w *piece, progress func(processed int64)) (vault.Image, error) {
+func (b *attempt) image(ctx context.Context, s *vault.Session, w piece, progress func(processed int64)) (vault.Image, error) {
 	var image vault.Image
 	err := b.open(ctx, w.name, func(src disk.Source) (err error) {
 		image, err = s.WriteImage(ctx, vault.ImageInput{
@@ -130,6 +146,9 @@ func (b *attempt) image(ctx context.Context, s *vault.Session, w *piece, progres
 		})
 		return err
 	})
+	if _, damaged := errors.AsType[*vault.DamagedError](err); damaged || errors.Is(err, vault.ErrNoBackup) {
+		err = fmt.Errorf("%w: %w", errParent, err)
+	}
 	if err != nil {
 		return vault.Image{}, fmt.Errorf("backup: %s: %w", w.name, err)
 	}
@@ -177,8 +196,8 @@ func (b *attempt) incremental() string {
 	return how
 }
 
-// report is what the control plane needs to know of a committed backup.
-func report(m vault.Manifest) holdfast.BackupReport {
+// reportOf is what the control plane needs to know of a committed backup.
+func reportOf(m vault.Manifest) holdfast.BackupReport {
 	r := holdfast.BackupReport{
 		PointAt: m.CreatedAt, Point: m.Labels[labelPoint],
 		ChangedBytes: m.Stats.ChangedBytes, TransferredBytes: m.Stats.UploadedBytes,

@@ -5,6 +5,7 @@ package machine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -37,8 +38,12 @@ const forwardAddress = "127.0.0.1"
 func (h *Host) Define(ctx context.Context, id holdfast.VPSID, in holdfast.MachineInput) ([]holdfast.ForwardedPort, error) {
 	h.choosing.Lock()
 	defer h.choosing.Unlock()
-	if st, err := h.Driver.Inspect(ctx, string(id)); err == nil {
+	st, err := h.Driver.Inspect(ctx, string(id))
+	if err == nil {
 		return ports(st.Forwards), nil
+	}
+	if !errors.Is(err, compute.ErrNotFound) {
+		return nil, fmt.Errorf("machine: inspect: %w", err)
 	}
 	forwards, err := h.choose(ctx, in.Forward)
 	if err != nil {
@@ -121,6 +126,9 @@ func (h *Host) choose(ctx context.Context, guest []int) ([]compute.Forward, erro
 	taken := map[int]bool{}
 	for _, id := range ids {
 		st, err := h.Driver.Inspect(ctx, id)
+		if errors.Is(err, compute.ErrNotFound) {
+			continue // deleted meanwhile
+		}
 		if err != nil {
 			return nil, fmt.Errorf("machine: inspect %s: %w", id, err)
 		}
