@@ -103,12 +103,16 @@ func (b *attempt) measure(ctx context.Context) (pieces, error) {
 		}
 		w := piece{name: d.Name, size: d.SizeBytes, parent: parent}
 		err = b.open(ctx, d.Name, func(src disk.Source) error {
-			for r, err := range ranges(ctx, src) {
-				if err != nil {
+			for e, err := range src.Extents(ctx) {
+				switch {
+				case err != nil:
 					return err
-				}
-				if !r.Zero {
-					w.bytes += r.Length
+				case e.Clean:
+					if err := b.release(ctx, src, e); err != nil {
+						return err
+					}
+				case !e.Zero:
+					w.bytes += e.Length
 				}
 			}
 			return nil
@@ -119,6 +123,24 @@ func (b *attempt) measure(ctx context.Context) (pieces, error) {
 		work = append(work, w)
 	}
 	return work, nil
+}
+
+// release says of a clean extent that it will not be read, so that no copy is
+// kept of what the guest overwrites there. Only whole chunks are released: one
+// that is changed in part is read whole.
+func (b *attempt) release(ctx context.Context, src disk.Source, e disk.Extent) error {
+	chunk := int64(b.vault.Params().ChunkSize)
+	from, to := (e.Offset+chunk-1)/chunk*chunk, e.End()/chunk*chunk
+	if e.End() == src.Size() {
+		to = e.End()
+	}
+	if from >= to {
+		return nil
+	}
+	if err := src.Discard(ctx, from, to-from); err != nil {
+		return fmt.Errorf("backup: release: %w", err)
+	}
+	return nil
 }
 
 // parent is the image that a disk's extents are relative to; nil when it has to
