@@ -56,6 +56,3 @@ func (s *Service) where() []string {
 	}
 	return args
 }
-
-// cutSetting is the value of name=value.
-func cutSetting(text, name string) (value string, ok bool) { return strings.CutPrefix(text, name+"=") }
