@@ -1,12 +1,9 @@
 package e2e
 
 import (
-	"context"
 	"net/http"
 	"testing"
-	"time"
 
-	"holdfast/internal/vmtest"
 	"holdfast/test/service"
 )
 
@@ -94,11 +91,7 @@ func (w *powered) killed(t *testing.T) {
 // job when it has its point in time.
 func (w *powered) midway(t *testing.T, seed string) string {
 	t.Helper()
-	ctx, cancel := withPatience(t)
-	defer cancel()
-	if _, err := vmtest.Get(ctx, w.web+"/fill?dev=/dev/vdd&mb=64&seed="+seed); err != nil {
-		t.Fatal(err)
-	}
+	fill(t, w.web, seed)
 	startLog(t, w.web)
 	job := w.Backup(t, w.owner.Key, w.vps)
 	j := w.Until(t, w.owner.Key, job, patience, func(j service.Job) bool { return j.ProgressDetails.Current > 0 })
@@ -118,20 +111,9 @@ func (w *powered) result(t *testing.T, j service.Job) service.BackupResult {
 // stateBecomes waits until the API tells this power state.
 func (w *powered) stateBecomes(t *testing.T, want string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	eventually(t, "the VPS to be "+want, func() bool {
 		var v struct{ PowerState string }
 		w.Want(t, http.StatusOK, w.owner.Key, http.MethodGet, "/api/v2/vps/"+w.vps, nil).Decode(t, &v)
-		if v.PowerState == want {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("the VPS is %s, not %s", v.PowerState, want)
-		}
-	}
+		return v.PowerState == want
+	})
 }
