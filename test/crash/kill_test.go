@@ -75,8 +75,9 @@ func (w *world) killRestore(t *testing.T) {
 	if got := get(t, restored+"/content"); got != "kept" {
 		t.Errorf("the restored VM serves %q", got)
 	}
-	// The guest reads its log to the end before it goes on with it.
-	if got := number(t, get(t, restored+"/log/start?dev=/dev/vdb&dev=/dev/vdc")); got != w.entry {
+	// The guest reads its log to the end before it goes on with it; the last entry
+	// may be on the first disk only, and does not count then.
+	if got := number(t, get(t, restored+"/log/start?dev=/dev/vdb&dev=/dev/vdc")); got != w.entry && got+1 != w.entry {
 		t.Errorf("the restored log ends with %d, the backup's with %d", got, w.entry)
 	}
 	w.check(t)
@@ -142,12 +143,12 @@ func (w *world) killHypervisor(t *testing.T) {
 }
 
 // killDuring kills and restarts the service at five points between 10 and 90
-// percent of the job's bytes, at random in the fifths of that, and returns what
-// the killed processes had written. A vault takes a pack at once, so a job is
-// found up to a pack further than was meant.
+// percent of the job's bytes, at random in fifths, and returns what the killed
+// processes had written. A vault takes a pack at once, so a job is found up to a
+// pack further than was meant.
 func (w *world) killDuring(t *testing.T, job string) (written int64) {
 	t.Helper()
-	const fifth = 0.75 / kills
+	const fifth = 0.65 / kills
 	before := w.written(t)
 	for n := range kills {
 		at := 0.1 + fifth*(float64(n)+rand.Float64())
