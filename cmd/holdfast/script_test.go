@@ -85,7 +85,7 @@ func startService(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Defer(func() {
 		if b.cmd == cmd {
 			_ = cmd.Process.Kill() // it may have ended meanwhile
-			_ = <-b.done           // killed
+			ts.Logf("the service was killed: %v", <-b.done)
 		}
 	})
 	awaitService(ts, b, "http://"+address+"/healthz")
