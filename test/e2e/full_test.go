@@ -138,7 +138,7 @@ func (w *crowded) fails(t *testing.T, job, code string) {
 	t.Logf("%s: %s", j.Error.Code, j.Error.Detail)
 }
 
-// deletes deletes a backup through the API, after which it is not there.
+// deletes ends a backup through the API, after which it is not there.
 func (w *crowded) deletes(t *testing.T, b service.BackupResult) {
 	t.Helper()
 	w.Want(t, http.StatusNoContent, w.owner.Key, http.MethodDelete, "/api/v2/vps/"+w.vps+"/backups/"+b.BackupID, nil)
