@@ -137,6 +137,9 @@ func (d *demo) restore(ctx context.Context, backup string) error {
 	if err != nil {
 		return err
 	}
+	if err := d.remember(job.Result.VPSID); err != nil {
+		return err
+	}
 	heading("Old and new, side by side")
 	cloud, err := d.web(ctx, job.Result.VPSID)
 	if err != nil {
