@@ -112,7 +112,8 @@ func (s *Session) newImageWriter(ctx context.Context, in ImageInput) (*imageWrit
 }
 
 func (s *Session) parent(ctx context.Context, p Parent) (Image, error) {
-	m, err := s.v.Manifest(ctx, p.Backup)
+	// What is inherited is not looked up chunk by chunk, so the parent itself must stand.
+	m, err := s.v.Adopt(ctx, p.Backup)
 	if err != nil {
 		return Image{}, fmt.Errorf("parent: %w", err)
 	}
