@@ -107,6 +107,9 @@ type CollectionPlan struct {
 	Segments  []string    `json:"segments,omitempty"` // index segments to be merged
 	// Sessions are those under way, whose packs were left alone.
 	Sessions []string `json:"sessions,omitempty"`
+	// Ends are the sessions that were given up, and those that are complete but for
+	// their marks.
+	Ends []string `json:"ends,omitempty"`
 
 	known []string // backups that were marked or were deleted already
 }
@@ -137,7 +140,7 @@ func decodePlan(data []byte) (*CollectionPlan, error) {
 
 // Empty reports whether there is nothing to be done.
 func (p *CollectionPlan) Empty() bool {
-	return !p.Published && len(p.Condemned) == 0 && len(p.Segments) == 0
+	return !p.Published && len(p.Condemned) == 0 && len(p.Segments) == 0 && len(p.Ends) == 0
 }
 
 // Frees is the number of bytes that the vault will be smaller by, its index aside.
@@ -171,6 +174,7 @@ func (p *CollectionPlan) String() string {
 	fmt.Fprintf(b, "  goes       %d packs without a needed chunk\n", len(p.Condemned)-n)
 	fmt.Fprintf(b, "  rewritten  %d packs, of which %d bytes are kept\n", n, copied)
 	fmt.Fprintf(b, "  merged     %d index segments\n", len(p.Segments))
+	fmt.Fprintf(b, "  ended      %d sessions that were given up\n", len(p.Ends))
 	fmt.Fprintf(b, "  freed      %d bytes\n", p.Frees())
 	if p.Missing > 0 {
 		fmt.Fprintf(b, "  missing    %d chunks are in no pack: check tells which backups need them\n", p.Missing)

@@ -55,6 +55,12 @@ func (v *Vault) collect(ctx context.Context, p *CollectionPlan, o CollectOptions
 			return err
 		}
 	}
+	if len(p.Condemned) == 0 && len(p.Ends) > 0 {
+		if err := v.endSessions(ctx, p.Ends); err != nil {
+			return err
+		}
+		r.Ended = p.Ends
+	}
 	r.Again = d.Again
 	if err := v.deletePacks(ctx, p, d, o, r); err != nil {
 		return err

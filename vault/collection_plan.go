@@ -60,11 +60,17 @@ func (v *Vault) planCollection(ctx context.Context, o CollectOptions) (*Collecti
 	over := sessionsOf(all)
 	// Those that are known to be dead are ended before anything is decided, so what
 	// they left may go; if one completes its backup all the same, that is seen then.
+	var ends []string
 	maps.DeleteFunc(marks, func(s string, _ bool) bool {
-		return over[s] || dead.ended[s] || dead.kept[s] || dead.notices[s] || o.Ended != nil && o.Ended(s)
+		if over[s] || dead.ended[s] || dead.kept[s] || dead.notices[s] || o.Ended != nil && o.Ended(s) {
+			ends = append(ends, s)
+			return true
+		}
+		return false
 	})
+	slices.Sort(ends)
 	p := &CollectionPlan{Number: max(latest, slices.Max(append(dead.plans, 0))) + 1, Backups: len(all), Chunks: m.chunks, Missing: m.missing,
-		Packs: len(m.in.packs), Condemned: []Condemned{}, Sessions: slices.Sorted(maps.Keys(marks))}
+		Packs: len(m.in.packs), Condemned: []Condemned{}, Sessions: slices.Sorted(maps.Keys(marks)), Ends: ends}
 	for _, b := range all {
 		dead.backups[b.Backup] = true
 	}

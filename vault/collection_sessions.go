@@ -19,6 +19,7 @@ type waiter struct {
 	v     *Vault
 	o     CollectOptions
 	older map[string]bool
+	dead  map[string]bool // known to be
 	seen  map[string]progress
 	ended []string
 }
@@ -43,7 +44,10 @@ func (v *Vault) settleSessions(ctx context.Context, p *CollectionPlan, o Collect
 	if err != nil {
 		return nil, err
 	}
-	w := &waiter{v: v, o: o, older: map[string]bool{}, seen: map[string]progress{}}
+	w := &waiter{v: v, o: o, older: map[string]bool{}, dead: map[string]bool{}, seen: map[string]progress{}}
+	for _, s := range p.Ends {
+		w.dead[s] = true
+	}
 	for _, s := range older {
 		w.older[s] = true
 	}
@@ -102,7 +106,7 @@ func (w *waiter) look(ctx context.Context) (open, idle []string, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if still || dead.notices[s] || w.o.Ended != nil && w.o.Ended(s) {
+		if still || w.dead[s] || dead.notices[s] || w.o.Ended != nil && w.o.Ended(s) {
 			idle = append(idle, s)
 		}
 	}
