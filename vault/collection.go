@@ -105,6 +105,8 @@ type CollectionPlan struct {
 
 	Condemned []Condemned `json:"condemned"`
 	Segments  []string    `json:"segments,omitempty"` // index segments to be merged
+	// Unindexed are needed packs that no segment covers; they get one.
+	Unindexed []string `json:"unindexed,omitempty"`
 	// Sessions are those under way, whose packs were left alone.
 	Sessions []string `json:"sessions,omitempty"`
 	// Ends are the sessions that were given up, and those that are complete but for
@@ -140,7 +142,7 @@ func decodePlan(data []byte) (*CollectionPlan, error) {
 
 // Empty reports whether there is nothing to be done.
 func (p *CollectionPlan) Empty() bool {
-	return !p.Published && len(p.Condemned) == 0 && len(p.Segments) == 0 && len(p.Ends) == 0
+	return !p.Published && len(p.Condemned) == 0 && len(p.Segments) == 0 && len(p.Unindexed) == 0 && len(p.Ends) == 0
 }
 
 // Frees is the number of bytes that the vault will be smaller by, its index aside.
@@ -174,6 +176,7 @@ func (p *CollectionPlan) String() string {
 	fmt.Fprintf(b, "  goes       %d packs without a needed chunk\n", len(p.Condemned)-n)
 	fmt.Fprintf(b, "  rewritten  %d packs, of which %d bytes are kept\n", n, copied)
 	fmt.Fprintf(b, "  merged     %d index segments\n", len(p.Segments))
+	fmt.Fprintf(b, "  indexed    %d packs that no segment covers\n", len(p.Unindexed))
 	fmt.Fprintf(b, "  ended      %d sessions that were given up\n", len(p.Ends))
 	fmt.Fprintf(b, "  freed      %d bytes\n", p.Frees())
 	if p.Missing > 0 {

@@ -20,11 +20,14 @@ func (d decision) dooms(i int) bool { return i/8 < len(d.Doomed) && d.Doomed[i/8
 // more. saved are the rewritten packs.
 func (v *Vault) decide(ctx context.Context, p *CollectionPlan, saved map[string]bool) (decision, error) {
 	d := decision{Plan: p.Number, Doomed: make([]byte, (len(p.Condemned)+7)/8)}
-	doomed := map[string]bool{}
-	for _, c := range p.Condemned {
-		doomed[c.Name] = len(c.Keep) == 0 || saved[c.Name]
-	}
-	changed, err := v.spare(ctx, p, doomed)
+	doomed, changed := map[string]bool{}, false
+	err := again(func() (err error) {
+		for _, c := range p.Condemned {
+			doomed[c.Name] = len(c.Keep) == 0 || saved[c.Name]
+		}
+		changed, err = v.spare(ctx, p, doomed)
+		return err
+	})
 	switch {
 	case damage(err):
 		clear(doomed) // a backup cannot be read any more: nothing may go that could heal it

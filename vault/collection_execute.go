@@ -95,10 +95,11 @@ func (v *Vault) deletePacks(ctx context.Context, p *CollectionPlan, d decision, 
 	return err
 }
 
-// mergeSegments puts one segment in the place of many. Readers that come between
+// mergeSegments puts one segment in the place of many, and covers the packs that
+// none covers. Readers that come between
 // find both, or list again.
 func (v *Vault) mergeSegments(ctx context.Context, p *CollectionPlan, r *Collected) error {
-	if len(p.Segments) == 0 {
+	if len(p.Segments) == 0 && len(p.Unindexed) == 0 {
 		return nil
 	}
 	if err := v.refresh(ctx); err != nil {
@@ -120,6 +121,13 @@ func (v *Vault) mergeSegments(ctx context.Context, p *CollectionPlan, r *Collect
 		}
 	}
 	v.mu.Unlock()
+	if len(p.Unindexed) > 0 {
+		contents, _, err := v.uncovered(ctx, pack.Prefix, v.current())
+		if err != nil {
+			return err
+		}
+		parts = append(parts, index.NewPart(contents))
+	}
 	if len(parts) == 0 {
 		return nil
 	}

@@ -19,6 +19,18 @@ type markedPack struct {
 	keep []uint64 // bitmap by ordinal
 	kept int
 	live int64 // sealed bytes of the chunks whose best place is here
+	// loose: no segment covers it, so that readers come here last.
+	loose bool
+}
+
+func (p *markedPack) better(o *markedPack) bool {
+	if p.loose != o.loose {
+		return o.loose
+	}
+	if p.info.Size != o.info.Size {
+		return p.info.Size > o.info.Size
+	}
+	return p.name < o.name // so that every plan says the same
 }
 
 func (p *markedPack) has(ordinal uint32) bool { return p.keep[ordinal/64]>>(ordinal%64)&1 != 0 }
@@ -65,7 +77,7 @@ func newMarker(in *Inspection) *marker {
 			}
 			p, ok := m.packs[name]
 			if !ok {
-				p = &markedPack{name: name, info: info, keep: make([]uint64, (info.Count+63)/64)}
+				p = &markedPack{name: name, info: info, keep: make([]uint64, (info.Count+63)/64), loose: in.loose[name]}
 				m.packs[name] = p
 			}
 			mp.packs[i] = p
@@ -121,7 +133,7 @@ func (m *marker) mark(kind chunk.Kind, id chunk.ID) {
 		}
 		at.p.keep[at.e.Ordinal/64] |= 1 << (at.e.Ordinal % 64)
 		at.p.kept++
-		if at.p.info.Size > best.p.info.Size {
+		if at.p.better(best.p) {
 			best = at
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,12 +17,32 @@ import (
 // that cannot be read are an error, as IsDamage tells: nothing may go that could
 // still heal them.
 func (v *Vault) PlanCollection(ctx context.Context, o CollectOptions) (*CollectionPlan, error) {
-	p, err := v.planCollection(ctx, o.withDefaults())
+	var p *CollectionPlan
+	err := again(func() (err error) {
+		p, err = v.planCollection(ctx, o.withDefaults())
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("plan collection: %w", err)
 	}
 	return p, nil
 }
+
+// errVanished says that a backup was deleted, and collected, while it was marked.
+// Its tree was not walked to the end, so the marks are of no use.
+var errVanished = errors.New("a backup was deleted meanwhile")
+
+// again repeats what met a vanished backup.
+func again(do func() error) error {
+	for range markings {
+		if err := do(); !errors.Is(err, errVanished) {
+			return err
+		}
+	}
+	return ErrCollecting
+}
+
+const markings = 10
 
 func (v *Vault) planCollection(ctx context.Context, o CollectOptions) (*CollectionPlan, error) {
 	if p, err := v.openPlan(ctx); err != nil || p != nil {
@@ -98,6 +119,9 @@ func (v *Vault) markAll(ctx context.Context, all []Manifest, visit func([]marked
 	for _, b := range all {
 		for _, im := range b.Images {
 			if err := m.image(ctx, b.Backup, im); err != nil {
+				if _, gone := v.readManifest(ctx, b.Backup); errors.Is(gone, ErrNoBackup) {
+					err = errVanished
+				}
 				return nil, err
 			}
 		}
@@ -132,6 +156,12 @@ func (v *Vault) choose(p *CollectionPlan, m *marker, o CollectOptions) {
 	for mp := range condemn {
 		p.Condemned = append(p.Condemned, mp.condemn())
 	}
+	for _, mp := range m.packs {
+		if mp.loose && !condemn[mp] {
+			p.Unindexed = append(p.Unindexed, mp.name)
+		}
+	}
+	slices.Sort(p.Unindexed)
 	// What frees most goes first.
 	slices.SortFunc(p.Condemned, func(a, b Condemned) int {
 		return cmp.Or(cmp.Compare(b.Size-b.Copy, a.Size-a.Copy), cmp.Compare(a.Name, b.Name))

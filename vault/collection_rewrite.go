@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"holdfast/vault/blob"
+	"holdfast/vault/index"
 	"holdfast/vault/pack"
 	"holdfast/vault/seal"
 )
@@ -19,6 +20,7 @@ const rewriteRun = 4 << 20
 type rewriter struct {
 	v      *Vault
 	s      *Session
+	known  *index.Set
 	gone   map[string]bool // condemned
 	sc     *scratch
 	copied int64
@@ -33,7 +35,8 @@ func (v *Vault) rewrite(ctx context.Context, p *CollectionPlan, o CollectOptions
 	if total == 0 {
 		return saved, 0, nil
 	}
-	if err := v.refresh(ctx); err != nil {
+	in, err := v.Inspect(ctx)
+	if err != nil {
 		return nil, 0, err
 	}
 	id := collectSession + number(p.Number)
@@ -48,7 +51,7 @@ func (v *Vault) rewrite(ctx context.Context, p *CollectionPlan, o CollectOptions
 		return nil, 0, err
 	}
 	defer v.scratch.Put(sc)
-	r := &rewriter{v: v, s: s, sc: sc, gone: map[string]bool{}}
+	r := &rewriter{v: v, s: s, sc: sc, known: in.set, gone: map[string]bool{}}
 	for _, c := range p.Condemned {
 		r.gone[c.Name] = true
 	}
@@ -136,7 +139,7 @@ func (r *rewriter) elsewhere(ctx context.Context, e pack.Entry) (bool, error) {
 	if ok || fresh {
 		return true, nil
 	}
-	for info, at := range r.v.current().All(e.ID) {
+	for info, at := range r.known.All(e.ID) {
 		if at.Kind != e.Kind || r.gone[info.Name()] {
 			continue
 		}

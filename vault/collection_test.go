@@ -21,9 +21,10 @@ var atOnce = vault.CollectOptions{Idle: time.Nanosecond}
 // collectAll plans and collects until nothing more goes.
 func collectAll(t testing.TB, v *vault.Vault, o vault.CollectOptions) (sum vault.Collected) {
 	t.Helper()
+	var p *vault.CollectionPlan
+	var err error
 	for range 10 {
-		p, err := v.PlanCollection(t.Context(), o)
-		if err != nil {
+		if p, err = v.PlanCollection(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
 		if p.Empty() {
@@ -40,7 +41,7 @@ func collectAll(t testing.TB, v *vault.Vault, o vault.CollectOptions) (sum vault
 		sum.Spared += r.Spared
 		sum.Ended = append(sum.Ended, r.Ended...)
 	}
-	t.Fatal("collections do not come to an end")
+	t.Fatalf("collections do not come to an end: %v%+v", p, sum)
 	return sum
 }
 

@@ -98,8 +98,12 @@ func sessionsOf(all []Manifest) map[string]bool {
 // putOnce puts a blob that several may put, and returns the bytes that stand.
 func (v *Vault) putOnce(ctx context.Context, name string, data []byte) ([]byte, error) {
 	err := v.st.PutNew(ctx, name, data)
-	if errors.Is(err, blob.ErrExists) {
-		return v.st.Get(ctx, name, maxPlan)
+	if !errors.Is(err, blob.ErrExists) {
+		return data, err
+	}
+	data, err = v.st.Get(ctx, name, maxPlan)
+	if errors.Is(err, blob.ErrNotFound) {
+		return nil, ErrCollecting // the plan is done, and another came
 	}
 	return data, err
 }
