@@ -28,7 +28,7 @@ const childEnv = "HOLDFAST_TEST_CHILD"
 func TestMain(m *testing.M) {
 	if do := os.Getenv(childEnv); do != "" {
 		if err := child(do); err != nil {
-			fmt.Println(err)
+			_, _ = fmt.Fprintln(os.Stderr, err)
 			os.Exit(exitOf(err))
 		}
 		os.Exit(0)

@@ -1,10 +1,12 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
-	"sort"
+	"math/bits"
+	"slices"
 
 	"holdfast/vault/chunk"
 	"holdfast/vault/index"
@@ -56,9 +58,11 @@ type markedPlace struct {
 }
 
 // markedPart is an index part with a table of where the ids begin that share
-// their first 16 bits: ids are evenly spread, so a lookup touches few lines of memory.
+// their first bits, about as many entries as it has: ids are evenly spread, so a
+// lookup touches two or three lines of memory.
 type markedPart struct {
 	entries []index.Entry
+	shift   int // of an id's first 32 bits, to its place in starts
 	starts  []uint32
 	packs   []*markedPack // nil for one that is not stored as the index says
 }
@@ -69,65 +73,85 @@ const maxPackChunks = 1 << 18
 func newMarker(in *Inspection) *marker {
 	m := &marker{in: in, packs: map[string]*markedPack{}, nodes: map[chunk.ID]struct{}{}}
 	for _, part := range in.set.Parts() {
-		mp := markedPart{entries: part.Entries, packs: make([]*markedPack, len(part.Packs)), starts: make([]uint32, 1<<16+1)}
-		for i, info := range part.Packs {
-			name := info.Name()
-			if size, ok := in.packs[name]; !ok || size != int64(info.Size) || info.Count > maxPackChunks {
-				continue
-			}
-			p, ok := m.packs[name]
-			if !ok {
-				p = &markedPack{name: name, info: info, keep: make([]uint64, (info.Count+63)/64), loose: in.loose[name]}
-				m.packs[name] = p
-			}
-			mp.packs[i] = p
-		}
-		next := 0
-		for at := range part.Entries {
-			for top := int(binary.BigEndian.Uint16(part.Entries[at].ID[:])); next <= top; next++ {
-				mp.starts[next] = uint32(at) //nolint:gosec // at most maxEntries
-			}
-		}
-		for ; next < len(mp.starts); next++ {
-			mp.starts[next] = uint32(len(part.Entries)) //nolint:gosec // at most maxEntries
+		mp := newMarkedPart(part.Entries)
+		for _, info := range part.Packs {
+			mp.packs = append(mp.packs, m.pack(info))
 		}
 		m.parts = append(m.parts, mp)
 	}
+	// Most chunks are found in the largest.
+	slices.SortStableFunc(m.parts, func(a, b markedPart) int { return cmp.Compare(len(b.entries), len(a.entries)) })
 	return m
 }
 
-// places collects the stored places of a chunk.
-func (m *marker) places(kind chunk.Kind, id chunk.ID) []markedPlace {
-	m.found = m.found[:0]
-	top := int(binary.BigEndian.Uint16(id[:]))
-	for i := range m.parts {
-		part := &m.parts[i]
-		from, to := int(part.starts[top]), int(part.starts[top+1])
-		at := from + sort.Search(to-from, func(i int) bool { return part.entries[from+i].ID.Compare(id) >= 0 })
-		for ; at < to && part.entries[at].ID == id; at++ {
-			e := &part.entries[at]
-			p := part.packs[e.Pack]
-			if p == nil || chunk.Kind(e.Meta>>28) != kind || e.Ordinal >= p.info.Count {
-				continue
-			}
-			m.found = append(m.found, markedPlace{p, e.Unpack()})
-		}
+func (m *marker) pack(info pack.Info) *markedPack {
+	name := info.Name()
+	if size, ok := m.in.packs[name]; !ok || size != int64(info.Size) || info.Count > maxPackChunks {
+		return nil
 	}
-	return m.found
+	p, ok := m.packs[name]
+	if !ok {
+		p = &markedPack{name: name, info: info, keep: make([]uint64, (info.Count+63)/64), loose: m.in.loose[name]}
+		m.packs[name] = p
+	}
+	return p
 }
 
-func (m *marker) mark(kind chunk.Kind, id chunk.ID) {
-	places := m.places(kind, id)
-	if len(places) == 0 {
+// The table of a part has at most so many bits.
+const maxTableBits = 24
+
+func newMarkedPart(entries []index.Entry) markedPart {
+	size := min(bits.Len(uint(len(entries))), maxTableBits)
+	mp := markedPart{entries: entries, shift: 32 - size, starts: make([]uint32, 1<<size+1)}
+	next := 0
+	for at := range entries {
+		for top := mp.top(&entries[at].ID); next <= top; next++ {
+			mp.starts[next] = uint32(at) //nolint:gosec // at most maxEntries
+		}
+	}
+	for ; next < len(mp.starts); next++ {
+		mp.starts[next] = uint32(len(entries)) //nolint:gosec // at most maxEntries
+	}
+	return mp
+}
+
+func (p *markedPart) top(id *chunk.ID) int {
+	return int(binary.BigEndian.Uint32(id[:]) >> p.shift)
+}
+
+// add appends the stored places of a chunk.
+func (p *markedPart) add(found []markedPlace, kind chunk.Kind, id *chunk.ID) []markedPlace {
+	top := p.top(id)
+	for at := p.starts[top]; at < p.starts[top+1]; at++ {
+		e := &p.entries[at]
+		if e.ID != *id || chunk.Kind(e.Meta>>28) != kind {
+			continue
+		}
+		if mp := p.packs[e.Pack]; mp != nil && e.Ordinal < mp.info.Count {
+			found = append(found, markedPlace{mp, e.Unpack()})
+		}
+	}
+	return found
+}
+
+func (m *marker) mark(kind chunk.Kind, id *chunk.ID) {
+	m.found = m.found[:0]
+	for i := range m.parts {
+		m.found = m.parts[i].add(m.found, kind, id)
+		if i == 0 && len(m.found) > 0 && m.found[0].p.has(m.found[0].e.Ordinal) {
+			return // all its places were marked then
+		}
+	}
+	if len(m.found) == 0 {
 		m.missing++ // counted each time it is met; a whole vault has none
 		return
 	}
-	if places[0].p.has(places[0].e.Ordinal) {
+	best := m.found[0]
+	if best.p.has(best.e.Ordinal) {
 		return
 	}
 	m.chunks++
-	best := places[0]
-	for _, at := range places {
+	for _, at := range m.found {
 		if at.p.has(at.e.Ordinal) {
 			continue // the same place in two segments
 		}
@@ -139,7 +163,7 @@ func (m *marker) mark(kind chunk.Kind, id chunk.ID) {
 	}
 	best.p.live += int64(best.e.Sealed)
 	if m.visit != nil {
-		m.visit(places)
+		m.visit(m.found)
 	}
 }
 
@@ -153,11 +177,11 @@ func (m *marker) image(ctx context.Context, backup string, im Image) error {
 				return tree.ErrSkip
 			}
 			m.nodes[id] = struct{}{}
-			m.mark(chunk.Node, id)
+			m.mark(chunk.Node, &id)
 			return nil
 		},
 		Chunk: func(_ uint64, id chunk.ID) error {
-			m.mark(chunk.Data, id)
+			m.mark(chunk.Data, &id)
 			return nil
 		},
 	})

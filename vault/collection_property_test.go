@@ -79,7 +79,7 @@ func (w *world) init() {
 	}
 }
 
-func (w *world) fail(format string, a ...any) {
+func (w *world) failf(format string, a ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.failure == nil {
@@ -166,7 +166,7 @@ func (w *world) writer(st blob.Storage) {
 			if errors.Is(err, vault.ErrNoBackup) || errors.Is(err, vault.ErrSessionLost) || errors.Is(err, vault.ErrDeleted) {
 				break // the parent was deleted, or a collector thought we were dead
 			}
-			w.fail("backup %s: %w", id, err)
+			w.failf("backup %s: %w", id, err)
 			return
 		}
 	}
@@ -180,7 +180,7 @@ func (w *world) successor(id string, disk []byte) {
 	v := w.open(w.st)
 	if w.chance(2) {
 		if err := v.Abandon(context.Background(), "s-"+id); err != nil {
-			w.fail("abandon %s: %w", id, err)
+			w.failf("abandon %s: %w", id, err)
 		}
 		return
 	}
@@ -189,7 +189,7 @@ func (w *world) successor(id string, disk []byte) {
 	case err == nil:
 		w.told(id)
 	case !errors.Is(err, vault.ErrSessionLost) && !errors.Is(err, vault.ErrDeleted) && !errors.Is(err, vault.ErrNoBackup):
-		w.fail("successor of %s: %w", id, err)
+		w.failf("successor of %s: %w", id, err)
 	}
 }
 
@@ -204,7 +204,7 @@ func (w *world) deleter(st blob.Storage) {
 		delete(w.done, id)
 		w.mu.Unlock()
 		if err := v.DeleteBackup(context.Background(), id); err != nil {
-			w.fail("delete %s: %w", id, err)
+			w.failf("delete %s: %w", id, err)
 		}
 	}
 }
@@ -224,7 +224,7 @@ func (w *world) reader(st blob.Storage) {
 			continue // deleted meanwhile
 		}
 		if err != nil || !bytes.Equal(got, want) {
-			w.fail("restore of %s: %w", id, errors.Join(err, fmt.Errorf("first difference at %d", firstDiff(got, want))))
+			w.failf("restore of %s: %w", id, errors.Join(err, fmt.Errorf("first difference at %d", firstDiff(got, want))))
 		}
 	}
 }
@@ -256,7 +256,7 @@ func (w *world) collector(st blob.Storage) {
 		case errors.Is(err, errCrashed):
 			return
 		case err != nil && !errors.Is(err, vault.ErrCollecting) && !errors.As(err, &waiting):
-			w.fail("collect: %w", err)
+			w.failf("collect: %w", err)
 		}
 	}
 }
@@ -266,7 +266,7 @@ func (w *world) whole(when string) {
 	v := w.open(w.st)
 	report, err := check.Run(context.Background(), v, check.Options{ReadData: true})
 	if err != nil || !report.OK {
-		w.fail("%s: check says %v, %+v", when, err, report)
+		w.failf("%s: check says %v, %+v", when, err, report)
 	}
 }
 
