@@ -16,7 +16,7 @@ var ErrCollecting = errors.New("another collection is under way")
 
 const (
 	defaultSparse = 0.66
-	defaultIdle   = 10 * time.Minute
+	defaultIdle   = time.Hour
 	defaultPoll   = time.Second
 
 	// Small packs are put together when there are so many of them.
@@ -36,13 +36,13 @@ type CollectOptions struct {
 	// Sparse is the live share, between 0 and 1, below which a pack is rewritten;
 	// 0 means 0.66, negative never.
 	Sparse float64
-	// Idle is how long a session that is older than the plan may put nothing before
-	// it is ended, by this process's own monotonic clock; 0 means 10 minutes. A
-	// writer that comes back later finds its session lost.
+	// Idle is how long a session that is older than the plan and of which nothing is
+	// known may put nothing before it is ended, by this process's own monotonic
+	// clock; 0 means an hour. A writer that comes back later finds its session lost.
 	Idle time.Duration
-	// Ended, if set, says that a session's writer is known to be dead, so that it
-	// need not be waited for. It may be wrong at no cost but the writer's work.
-	Ended func(session string) bool
+	// Session, if set, says what is known of a session's writer: a dead one is ended
+	// at once, a living one never. It may be wrong at no cost but work.
+	Session func(session string) SessionState
 	// Wait bounds the whole waiting for sessions; 0 is no bound. What is not over
 	// by then is a *WaitingError, and the next collection goes on from there.
 	Wait time.Duration
@@ -51,6 +51,16 @@ type CollectOptions struct {
 	// Progress, if set, is told of each stage, with what is done and to be done of it.
 	Progress func(stage string, done, total int)
 }
+
+// SessionState is what a collector's caller knows of a session.
+type SessionState int
+
+// What can be known of a session.
+const (
+	SessionUnknown SessionState = iota
+	SessionAlive                // its writer is at work, or will be taken up
+	SessionDead                 // nobody will take it up
+)
 
 func (o CollectOptions) withDefaults() CollectOptions {
 	if o.Sparse == 0 {
@@ -62,6 +72,9 @@ func (o CollectOptions) withDefaults() CollectOptions {
 	}
 	if o.Poll == 0 {
 		o.Poll = defaultPoll
+	}
+	if o.Session == nil {
+		o.Session = func(string) SessionState { return SessionUnknown }
 	}
 	if o.Progress == nil {
 		o.Progress = func(string, int, int) {}

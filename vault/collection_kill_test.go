@@ -247,7 +247,12 @@ func TestWritersCollectorAndKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Only the dead one's session is ended.
-		o := vault.CollectOptions{Poll: time.Millisecond, Ended: func(id string) bool { return strings.HasSuffix(id, ws[victim].id) }}
+		o := vault.CollectOptions{Poll: time.Millisecond, Session: func(id string) vault.SessionState {
+			if strings.HasSuffix(id, ws[victim].id) {
+				return vault.SessionDead
+			}
+			return vault.SessionAlive
+		}}
 		collectAll(t, s.v, o)
 		_ = ws[victim].cmd.Wait() // killed
 		if err := ws[1-victim].cmd.Wait(); err != nil {

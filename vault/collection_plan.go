@@ -83,7 +83,7 @@ func (v *Vault) planCollection(ctx context.Context, o CollectOptions) (*Collecti
 	// they left may go; if one completes its backup all the same, that is seen then.
 	var ends []string
 	maps.DeleteFunc(marks, func(s string, _ bool) bool {
-		if over[s] || dead.ended[s] || dead.kept[s] || dead.notices[s] || o.Ended != nil && o.Ended(s) {
+		if over[s] || dead.ended[s] || dead.kept[s] || dead.notices[s] || o.Session(s) == SessionDead {
 			ends = append(ends, s)
 			return true
 		}

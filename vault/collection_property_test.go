@@ -278,7 +278,7 @@ func (w *world) finish() {
 		w.rt.Fatal(w.failure)
 	}
 	v := w.open(w.st)
-	collectAll(w.t, v, vault.CollectOptions{Idle: time.Nanosecond, Ended: func(string) bool { return true }})
+	collectAll(w.t, v, vault.CollectOptions{Idle: time.Nanosecond, Session: func(string) vault.SessionState { return vault.SessionDead }})
 	w.whole("after the last collection")
 	if w.failure != nil {
 		w.rt.Fatal(w.failure)

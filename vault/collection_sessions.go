@@ -106,7 +106,8 @@ func (w *waiter) look(ctx context.Context) (open, idle []string, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if still || w.dead[s] || dead.notices[s] || w.o.Ended != nil && w.o.Ended(s) {
+		switch state := w.o.Session(s); {
+		case state == SessionDead, state == SessionUnknown && (still || w.dead[s] || dead.notices[s]):
 			idle = append(idle, s)
 		}
 	}
