@@ -45,7 +45,11 @@ func again(do func() error) error {
 const markings = 10
 
 func (v *Vault) planCollection(ctx context.Context, o CollectOptions) (*CollectionPlan, error) {
-	if p, err := v.openPlan(ctx); err != nil || p != nil {
+	p, err := v.openPlan(ctx)
+	if damage(err) {
+		p, err = nil, v.giveUp(ctx, err)
+	}
+	if err != nil || p != nil {
 		return p, err
 	}
 	latest, _, err := v.latestPlan(ctx)
@@ -90,7 +94,7 @@ func (v *Vault) planCollection(ctx context.Context, o CollectOptions) (*Collecti
 		return false
 	})
 	slices.Sort(ends)
-	p := &CollectionPlan{Number: max(latest, slices.Max(append(dead.plans, 0))) + 1, Backups: len(all), Chunks: m.chunks, Missing: m.missing,
+	p = &CollectionPlan{Number: max(latest, slices.Max(append(dead.plans, 0))) + 1, Backups: len(all), Chunks: m.chunks, Missing: m.missing,
 		Packs: len(m.in.packs), Condemned: []Condemned{}, Sessions: slices.Sorted(maps.Keys(marks)), Ends: ends}
 	for _, b := range all {
 		dead.backups[b.Backup] = true

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"holdfast/vault/blob"
+	"holdfast/vault/pack"
 	"holdfast/vault/seal"
 )
 
@@ -83,18 +84,41 @@ func (v *Vault) readPlan(ctx context.Context, n uint64) (*CollectionPlan, error)
 	return p, nil
 }
 
-// condemned are the packs that a session which begins now must not refer to. The
-// session's mark must be there already.
-func (v *Vault) condemned(ctx context.Context) (map[string]bool, error) {
+// usable says which packs a session that begins now may refer to. The session's
+// mark must be there already. While a plan stands that cannot be read, none is.
+func (v *Vault) usable(ctx context.Context) (func(pack.Info) bool, error) {
 	p, err := v.openPlan(ctx)
-	if err != nil || p == nil {
+	if damage(err) {
+		return func(pack.Info) bool { return false }, nil
+	}
+	if err != nil {
 		return nil, err
 	}
-	names := make(map[string]bool, len(p.Condemned))
-	for _, c := range p.Condemned {
-		names[c.Name] = true
+	condemned := map[string]bool{}
+	if p != nil {
+		for _, c := range p.Condemned {
+			condemned[c.Name] = true
+		}
 	}
-	return names, nil
+	return func(p pack.Info) bool { return !condemned[p.Name()] }, nil
+}
+
+// giveUp makes way for another plan where the published one cannot be read: unless
+// something was decided already, nothing is.
+func (v *Vault) giveUp(ctx context.Context, cause error) error {
+	n, done, err := v.latestPlan(ctx)
+	if err != nil || done {
+		return err
+	}
+	d, err := once(ctx, v, tombPlan+number(n), decision{Plan: n})
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(d.Doomed, func(b byte) bool { return b != 0 }) {
+		return fmt.Errorf("what is left of plan %d is not known: %w", n, cause)
+	}
+	_, err = once(ctx, v, planName(n)+doneSuffix, struct{}{})
+	return err
 }
 
 // publish makes a plan the one that counts. From then on no session that begins

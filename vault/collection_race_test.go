@@ -162,3 +162,30 @@ func TestCollectParentOfDoubtfulSession(t *testing.T) {
 	mustRestore(t, v, "b1", r.disk)
 	mustRestore(t, v, "b2", r.disk)
 }
+
+// A published plan that was damaged keeps nobody from backing up, and the next
+// collection gives it up.
+func TestCollectDamagedPlan(t *testing.T) {
+	r := newRace(t)
+	err := r.open(r.st).Write(t.Context(), "s1", func(ctx context.Context, s *vault.Session) error {
+		var waiting *vault.WaitingError
+		if _, err := r.collect(r.st, vault.CollectOptions{Wait: time.Nanosecond}); !errors.As(err, &waiting) {
+			t.Errorf("a collection with a writer older than the plan: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.st.Tamper("plans/00000001", func(p []byte) []byte { p[len(p)/2] ^= 1; return p })
+	v := r.open(r.st)
+	mustBackup(t, v, "b2", r.disk, "", whole(r.disk))
+	if sum := collectAll(t, r.open(r.st), atOnce); sum.Deleted == 0 {
+		t.Errorf("collected %+v", sum)
+	}
+	checkOK(t, v)
+	mustRestore(t, v, "b2", r.disk)
+	if n := size(t, r.st); n > int64(len(r.disk))*12/10 {
+		t.Errorf("%d bytes are left for a disk of %d", n, len(r.disk))
+	}
+}

@@ -105,11 +105,11 @@ func (v *Vault) begin(ctx context.Context, id string) (*Session, error) {
 	if err := v.refresh(ctx); err != nil {
 		return nil, err
 	}
-	condemned, err := v.condemned(ctx)
+	usable, err := v.usable(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return v.newSession(ctx, id, func(p pack.Info) bool { return !condemned[p.Name()] })
+	return v.newSession(ctx, id, usable)
 }
 
 // newSession takes over the packs of a predecessor. Packs for which usable is
