@@ -108,7 +108,7 @@ func (b *attempt) once(ctx context.Context) (holdfast.BackupReport, error) {
 // committed finds the manifest that this claim or a predecessor has committed,
 // though nobody was told of it any more.
 func (b *attempt) committed(ctx context.Context) (m vault.Manifest, found bool, err error) {
-	m, err = b.vault.Manifest(ctx, string(b.run.Operation.BackupID))
+	m, err = b.vault.Adopt(ctx, string(b.run.Operation.BackupID))
 	if errors.Is(err, vault.ErrNoBackup) {
 		return m, false, nil
 	}

@@ -23,7 +23,7 @@ func (v *Vault) Manifests(ctx context.Context) ([]string, error) {
 		if id, ok := strings.CutPrefix(info.Name, tombBackup); ok {
 			dead[id] = true
 		}
-		sessions = sessions || strings.HasPrefix(info.Name, tombSession)
+		sessions = sessions || info.Size == 0 && strings.HasPrefix(info.Name, tombSession)
 	}
 	var ids []string
 	for info, err := range v.st.List(ctx, manifest.Prefix) {
@@ -59,6 +59,19 @@ func (v *Vault) readManifest(ctx context.Context, backup string) (Manifest, erro
 	if err := CheckID(backup); err != nil {
 		return Manifest{}, err
 	}
+	m, err := v.openManifest(ctx, backup)
+	if err != nil {
+		return Manifest{}, err
+	}
+	err = v.tombstoned(ctx, backup, m.Session)
+	if errors.Is(err, ErrDeleted) || errors.Is(err, ErrSessionLost) {
+		return Manifest{}, fmt.Errorf("%w: %w", ErrNoBackup, err)
+	}
+	return m, err
+}
+
+// openManifest reads a manifest whether it counts or not.
+func (v *Vault) openManifest(ctx context.Context, backup string) (Manifest, error) {
 	name := manifestName(backup)
 	data, err := v.st.Get(ctx, name, manifest.MaxSize+seal.HeaderSize+seal.Overhead)
 	if errors.Is(err, blob.ErrNotFound) {
@@ -78,9 +91,5 @@ func (v *Vault) readManifest(ctx context.Context, backup string) (Manifest, erro
 	if m.Backup != backup || CheckID(m.Session) != nil {
 		return Manifest{}, fmt.Errorf("%w: it names %q", manifest.ErrMalformed, m.Backup)
 	}
-	err = v.tombstoned(ctx, backup, m.Session)
-	if errors.Is(err, ErrDeleted) || errors.Is(err, ErrSessionLost) {
-		return Manifest{}, fmt.Errorf("%w: %w", ErrNoBackup, err)
-	}
-	return m, err
+	return m, nil
 }

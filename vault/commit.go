@@ -28,6 +28,9 @@ func (s *Session) commit(ctx context.Context, m Manifest) (Manifest, error) {
 	if err := CheckID(m.Backup); err != nil {
 		return m, err
 	}
+	if err := s.only(m.Backup); err != nil {
+		return m, err
+	}
 	if err := s.flush(); err != nil {
 		return m, err
 	}
@@ -49,18 +52,18 @@ func (s *Session) commit(ctx context.Context, m Manifest) (Manifest, error) {
 	}
 	err = s.v.st.PutNew(ctx, name, data)
 	if errors.Is(err, blob.ErrExists) {
-		return s.v.Manifest(ctx, m.Backup)
+		return s.v.adopt(ctx, m.Backup)
 	}
 	if err != nil {
 		return m, err
 	}
 	s.uploaded.Add(int64(len(data)))
 	// Only now can no deleter or collector have missed the manifest.
-	if err := s.v.tombstoned(ctx, m.Backup, s.id); err != nil {
+	if err := s.v.stands(ctx, m.Backup, s.id); err != nil {
 		if !errors.Is(err, ErrDeleted) && !errors.Is(err, ErrSessionLost) {
 			return m, err
 		}
-		return m, errors.Join(err, s.v.st.Delete(ctx, name))
+		return m, errors.Join(err, s.v.bury(ctx, m.Backup))
 	}
 	return manifest.Decode(plain)
 }
@@ -71,6 +74,28 @@ func (s *Session) stats() Stats {
 	return Stats{ReadBytes: s.read, ChangedBytes: s.changed, UploadedBytes: s.adopted + s.uploaded.Load()}
 }
 
+// only holds the session to one backup: a collector takes a session whose
+// manifest is there for one that has ended.
+func (s *Session) only(backup string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.backup != "" && s.backup != backup {
+		return fmt.Errorf("%w: session %s writes backup %s", ErrID, s.id, s.backup)
+	}
+	s.backup = backup
+	return nil
+}
+
+// stands is tombstoned for a manifest that is there, and makes sure that it stays nil.
+func (v *Vault) stands(ctx context.Context, backup, session string) error {
+	if gone, err := v.exists(ctx, tombBackup+backup); err != nil {
+		return err
+	} else if gone {
+		return ErrDeleted
+	}
+	return v.keep(ctx, session)
+}
+
 // tombstoned is ErrDeleted or ErrSessionLost for a backup that does not count.
 func (v *Vault) tombstoned(ctx context.Context, backup, session string) error {
 	if gone, err := v.exists(ctx, tombBackup+backup); err != nil {
@@ -78,7 +103,7 @@ func (v *Vault) tombstoned(ctx context.Context, backup, session string) error {
 	} else if gone {
 		return ErrDeleted
 	}
-	gone, err := v.exists(ctx, tombSession+session)
+	gone, err := v.ended(ctx, session)
 	return errors.Join(err, lost(gone))
 }
 
@@ -109,6 +134,15 @@ func (v *Vault) deleteBackup(ctx context.Context, backup string) error {
 		return v.entomb(ctx, backup)
 	}
 	return nil
+}
+
+// bury removes a manifest that does not count. The tombstone is there first, so
+// that nobody who was asleep deletes another manifest of that name.
+func (v *Vault) bury(ctx context.Context, backup string) error {
+	if err := v.entomb(ctx, backup); err != nil {
+		return err
+	}
+	return v.st.Delete(ctx, manifestName(backup))
 }
 
 func (v *Vault) entomb(ctx context.Context, backup string) error {

@@ -27,7 +27,7 @@ var (
 	// ErrDeleted says that the backup was deleted: its id can never be used again.
 	ErrDeleted = errors.New("backup was deleted")
 	// ErrSessionLost says that a collector has ended this session: whatever it
-	// wrote does not count, and the work begins anew under another session id.
+	// wrote does not count, and the work begins anew, as another backup.
 	ErrSessionLost = errors.New("vault session was ended by a collector")
 	// ErrID says that an id of a backup or session breaks the rules: 1 to 64
 	// lower-case letters, digits, "-", "_" and ".", the first a letter or digit.

@@ -28,30 +28,45 @@ func (v *Vault) refresh(ctx context.Context) error {
 	return err
 }
 
+// A listing during a merge may show the merged segments' names only; the one that
+// replaced them was there before they went.
+const maxListings = 5
+
 func (v *Vault) refreshLocked(ctx context.Context) (damaged map[string]error, err error) {
+	gone := true
+	for i := 0; gone && i < maxListings; i++ {
+		if damaged, gone, err = v.listSegments(ctx); err != nil {
+			return nil, err
+		}
+	}
+	v.rebuild()
+	return damaged, nil
+}
+
+func (v *Vault) listSegments(ctx context.Context) (damaged map[string]error, gone bool, err error) {
 	damaged = map[string]error{}
 	present := map[string]*index.Part{}
 	for info, err := range v.st.List(ctx, index.Prefix) {
 		if err != nil {
-			return nil, fmt.Errorf("list index: %w", err)
+			return nil, false, fmt.Errorf("list index: %w", err)
 		}
 		part, ok := v.segments[info.Name]
 		if !ok {
 			part, err = v.loadSegment(ctx, info.Name)
 		}
 		switch {
-		case errors.Is(err, blob.ErrNotFound): // merged away since it was listed
+		case errors.Is(err, blob.ErrNotFound):
+			gone = true // merged away since it was listed
 		case err != nil && damage(err):
 			damaged[info.Name] = err
 		case err != nil:
-			return nil, fmt.Errorf("load index: %w", err)
+			return nil, false, fmt.Errorf("load index: %w", err)
 		default:
 			present[info.Name] = part
 		}
 	}
 	v.segments = present
-	v.rebuild()
-	return damaged, nil
+	return damaged, gone, nil
 }
 
 func (v *Vault) rebuild() {

@@ -23,6 +23,7 @@ type Inspection struct {
 	v     *Vault
 	set   *index.Set
 	packs map[string]int64
+	loose map[string]bool // packs that no readable segment covers
 }
 
 // Inspect loads the index anew and lists the packs.
@@ -43,6 +44,10 @@ func (v *Vault) Inspect(ctx context.Context) (*Inspection, error) {
 	contents, _, err := v.uncovered(ctx, pack.Prefix, v.set)
 	if err != nil {
 		return nil, fmt.Errorf("inspect vault: %w", err)
+	}
+	in.loose = make(map[string]bool, len(contents))
+	for _, c := range contents {
+		in.loose[c.Info.Name()] = true
 	}
 	in.set = v.set.With(index.NewPart(contents))
 	return in, nil

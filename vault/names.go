@@ -17,6 +17,12 @@ const (
 	tombPrefix    = "tombstones/"
 	tombBackup    = tombPrefix + "backup-"
 	tombSession   = tombPrefix + "session-"
+	tombPlan      = tombPrefix + "plan-"
+	noticePrefix  = "notices/"
+	planPrefix    = "plans/"
+	// Collectors write packs and segments below this and a plan's number. No writer
+	// may use such a session.
+	collectSession = "collect-"
 )
 
 // CheckID refuses, with ErrID, what cannot name a backup or a session.

@@ -49,6 +49,7 @@ func TestHistories(t *testing.T) {
 			"corrupt":     func(rt *rapid.T) { h.corrupt(rt, r) },
 			"restore":     h.restore,
 			"abandon":     h.abandon,
+			"collect":     h.collect,
 		})
 		h.finish(rt)
 	})
@@ -165,6 +166,19 @@ func (h *history) reopen(rt *rapid.T) {
 func (h *history) abandon(rt *rapid.T) {
 	if err := h.v.Abandon(h.t.Context(), fmt.Sprintf("s-b%d", h.next)); err != nil {
 		rt.Fatal(err)
+	}
+}
+
+// collect must not make anything worse that was corrupted.
+func (h *history) collect(rt *rapid.T) {
+	o := atOnce
+	o.Sparse = rapid.SampledFrom([]float64{0, 1}).Draw(rt, "sparse")
+	p, err := h.v.PlanCollection(h.t.Context(), o)
+	if err == nil {
+		_, err = h.v.Collect(h.t.Context(), p, o)
+	}
+	if err != nil && (!h.hurt || !vault.IsDamage(err)) {
+		rt.Fatalf("collect: %v", err)
 	}
 }
 

@@ -193,7 +193,8 @@ func TestDeleteOnFullStorage(t *testing.T) {
 	}
 }
 
-// An abandoned session leaves nothing that counts, and its id may be used again.
+// An abandoned session leaves nothing that counts, and the next collection does
+// not wait for it.
 func TestAbandon(t *testing.T) {
 	st := mem.New()
 	v, o := initVault(t, st)
@@ -213,8 +214,14 @@ func TestAbandon(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := st.Stat(t.Context(), "sessions/s1"); !errors.Is(err, blob.ErrNotFound) {
+	if _, err := st.Stat(t.Context(), "notices/s1"); err != nil {
 		t.Errorf("an abandoned session: %v", err)
+	}
+	if r := collectAll(t, v, vault.CollectOptions{}); r.Deleted == 0 || len(r.Ended) != 1 {
+		t.Errorf("collected %+v", r)
+	}
+	if left := names(t, st, "sessions/", "notices/", "packs/", "index/"); len(left) != 0 {
+		t.Errorf("left of an abandoned session: %v", left)
 	}
 	if r := checkWhole(t, st, o); r.Backups != 0 {
 		t.Errorf("%d backups", r.Backups)

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,7 +32,7 @@ const (
 	segmentEntries = 1 << 16
 )
 
-// Session writes one backup. Its methods may be called concurrently, but its
+// Session writes one backup and no other, not even under a successor. Its methods may be called concurrently, but its
 // memory is bounded for one image at a time only. Everything it wrote is garbage
 // until Commit, and its packs are found again by a session of the same id.
 type Session struct {
@@ -52,6 +54,7 @@ type Session struct {
 	entries   int                   // in pending
 	read      int64
 	changed   int64
+	backup    string // that it commits
 	committed bool
 }
 
@@ -84,25 +87,16 @@ func (v *Vault) Write(ctx context.Context, session string, fn func(context.Conte
 	return nil
 }
 
-// Abandon ends a session that will not be taken up again; what it wrote becomes
-// garbage. A session that does not exist is no error.
-func (v *Vault) Abandon(ctx context.Context, session string) error {
-	if err := CheckID(session); err != nil {
-		return fmt.Errorf("abandon vault session: %w", err)
-	}
-	if err := v.st.Delete(ctx, sessionPrefix+session); err != nil {
-		return fmt.Errorf("abandon vault session %s: %w", session, err)
-	}
-	return nil
-}
-
 // begin marks the session before it loads any index: a collector that does not
 // see the mark has not yet condemned what this session will refer to.
 func (v *Vault) begin(ctx context.Context, id string) (*Session, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
-	if gone, err := v.exists(ctx, tombSession+id); err != nil || gone {
+	if strings.HasPrefix(id, collectSession) {
+		return nil, fmt.Errorf("%w: %q is a collector's", ErrID, id)
+	}
+	if gone, err := v.ended(ctx, id); err != nil || gone {
 		return nil, errors.Join(err, lost(gone))
 	}
 	if err := v.mark(ctx, id); err != nil {
@@ -111,14 +105,29 @@ func (v *Vault) begin(ctx context.Context, id string) (*Session, error) {
 	if err := v.refresh(ctx); err != nil {
 		return nil, err
 	}
+	usable, err := v.usable(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return v.newSession(ctx, id, usable)
+}
+
+// newSession takes over the packs of a predecessor. Packs for which usable is
+// false are as if they were not there.
+func (v *Vault) newSession(ctx context.Context, id string, usable func(pack.Info) bool) (*Session, error) {
 	s := &Session{v: v, id: id, fresh: map[chunk.ID]struct{}{}}
-	if err := s.adopt(ctx); err != nil {
+	if err := s.adopt(ctx, usable); err != nil {
 		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	s.data = newPacker(s, pack.Data, v.params.PackSize, dataBuffers)
-	s.meta = newPacker(s, pack.Meta, min(max(metaPackSize, v.params.ChunkSize*2), v.params.PackSize), metaBuffers)
+	s.meta = newPacker(s, pack.Meta, v.metaPackSize(), metaBuffers)
 	return s, nil
+}
+
+// metaPackSize is the size of a full pack of tree nodes, in bytes.
+func (v *Vault) metaPackSize() int {
+	return min(max(metaPackSize, v.params.ChunkSize*2), v.params.PackSize)
 }
 
 func (v *Vault) mark(ctx context.Context, id string) error {
@@ -143,7 +152,7 @@ func (v *Vault) mark(ctx context.Context, id string) error {
 // adopt takes over the sealed packs of a predecessor, and disregards what the
 // index says of packs that are gone or cut short, so that their chunks are
 // stored again.
-func (s *Session) adopt(ctx context.Context) error {
+func (s *Session) adopt(ctx context.Context, allowed func(pack.Info) bool) error {
 	sizes := map[string]int64{}
 	for info, err := range s.v.st.List(ctx, pack.Prefix) {
 		if err != nil {
@@ -151,13 +160,13 @@ func (s *Session) adopt(ctx context.Context) error {
 		}
 		sizes[info.Name] = info.Size
 	}
-	usable := func(p pack.Info) bool { return sizes[p.Name()] == int64(p.Size) }
-	s.set = s.v.current().Without(usable)
+	s.set = s.v.current().Without(func(p pack.Info) bool { return sizes[p.Name()] == int64(p.Size) && allowed(p) })
 	contents, total, err := s.v.uncovered(ctx, pack.Prefix+s.id+"/", s.set)
 	if err != nil {
 		return err
 	}
 	s.adopted = total
+	contents = slices.DeleteFunc(contents, func(c index.Contents) bool { return !allowed(c.Info) })
 	if len(contents) > 0 {
 		s.set = s.set.With(index.NewPart(contents))
 		s.pending = contents

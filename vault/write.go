@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -112,7 +113,8 @@ func (s *Session) newImageWriter(ctx context.Context, in ImageInput) (*imageWrit
 }
 
 func (s *Session) parent(ctx context.Context, p Parent) (Image, error) {
-	m, err := s.v.Manifest(ctx, p.Backup)
+	// What is inherited is not looked up chunk by chunk, so the parent itself must stand.
+	m, err := s.v.Adopt(ctx, p.Backup)
 	if err != nil {
 		return Image{}, fmt.Errorf("parent: %w", err)
 	}
@@ -242,10 +244,17 @@ func (w *imageWriter) store(p []byte) (chunk.ID, error) {
 	return id, w.s.data.add(chunk.Data, id, codec, payload, len(p))
 }
 
-// blame turns a node that cannot be read into damage of the parent.
+// blame turns a node that cannot be read into damage of the parent, unless it was
+// taken away by right: the parent was deleted, or a collector has ended this session.
 func (w *imageWriter) blame(err error) error {
 	if err == nil || !damage(err) {
 		return err
+	}
+	switch gone := w.s.v.tombstoned(w.s.ctx, w.in.Parent.Backup, w.s.id); {
+	case errors.Is(gone, ErrDeleted):
+		return fmt.Errorf("parent: %w: %w", ErrNoBackup, gone)
+	case errors.Is(gone, ErrSessionLost):
+		return gone
 	}
 	return &DamagedError{Image: w.in.Parent.Backup + "/" + w.in.Parent.Image, Length: w.in.Size, Err: err}
 }

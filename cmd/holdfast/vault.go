@@ -42,7 +42,7 @@ not, prints what it found as JSON, and ends with status 5 if anything is damaged
 	configFlags(verify.Flags())
 	verify.Flags().StringVar(&account, "account", "", "one account's vault, by the account's id; all if not given")
 	verify.Flags().BoolVar(&readData, "read-data", false, "read and verify every byte")
-	c.AddCommand(verify)
+	c.AddCommand(verify, collectCommand())
 	return c
 }
 

@@ -56,6 +56,10 @@ func (s *Set) Packs(yield func(pack.Info) bool) {
 	}
 }
 
+// Parts are the parts the set looks into, not to be changed. A pack that Without
+// has excluded may be in them.
+func (s *Set) Parts() []*Part { return s.parts }
+
 // Find returns a chunk's place, in a pack that is usable.
 func (s *Set) Find(id chunk.ID) (pack.Info, pack.Entry, bool) {
 	for info, e := range s.All(id) {
@@ -117,5 +121,25 @@ func merge(parts []*Part) *Part {
 	return m
 }
 
-// Join merges two parts into one.
-func Join(a, b *Part) *Part { return merge([]*Part{a, b}) }
+// Join merges parts into one.
+func Join(parts ...*Part) *Part { return merge(parts) }
+
+// Only returns the part's entries in packs for which keep is true.
+func (p *Part) Only(keep func(pack.Info) bool) *Part {
+	n := &Part{}
+	at := make([]int64, len(p.Packs))
+	for i, info := range p.Packs {
+		at[i] = -1
+		if keep(info) {
+			at[i] = int64(len(n.Packs))
+			n.Packs = append(n.Packs, info)
+		}
+	}
+	for _, e := range p.Entries {
+		if to := at[e.Pack]; to >= 0 {
+			e.Pack = uint32(to) //nolint:gosec // at most maxPacks
+			n.Entries = append(n.Entries, e)
+		}
+	}
+	return n
+}

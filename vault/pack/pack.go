@@ -106,3 +106,8 @@ type Entry struct {
 func (e Entry) Frame() seal.Frame {
 	return seal.Frame{Ordinal: uint64(e.Ordinal), ID: e.ID, Plain: e.Plain, Codec: byte(e.Codec)}
 }
+
+// Overhead is what a pack of so many chunks holds besides them, in bytes.
+func Overhead(count int) int64 {
+	return seal.HeaderSize + int64(count)*entrySize + seal.Overhead + TrailerSize
+}

@@ -38,6 +38,7 @@ const (
 	Index    Kind = 'I'
 	Manifest Kind = 'M'
 	Session  Kind = 'S'
+	Plan     Kind = 'C' // of a collection, and its decision
 )
 
 // Header begins every sealed blob, in clear; everything sealed in the blob is bound to it.

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"holdfast"
+	"holdfast/store"
+	"holdfast/vault"
+)
+
+// A collection whose backups came and went meanwhile is planned anew so often.
+const collectRounds = 3
+
+// collection is what `vault collect` does with one account's vault.
+type collection struct {
+	Account   holdfast.AccountID    `json:"account"`
+	Name      string                `json:"name"`
+	Plan      *vault.CollectionPlan `json:"plan"`
+	Frees     int64                 `json:"frees"` // bytes
+	Collected *vault.Collected      `json:"collected,omitempty"`
+	Waiting   []string              `json:"waitingFor,omitempty"`
+}
+
+func collectCommand() *cobra.Command {
+	var account string
+	var dry bool
+	var wait time.Duration
+	c := &cobra.Command{
+		Use:   "collect",
+		Short: "Free the space that no backup needs any more",
+		Long: `Collect deletes from the vaults of a service's data directory what no backup
+needs, while the service runs or not. It prints its plan and what it did as JSON.
+A backup that was running when it began is waited for; if that takes longer than
+--wait, the collection is gone on with the next time, and the status is 4.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			cfg, err := loadConfig(cmd.Flags(), os.Environ())
+			if err != nil {
+				return err
+			}
+			in, err := openInstallation(cmd.Context(), cfg, false, slog.New(slog.DiscardHandler))
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, in.close()) }()
+			return in.collectVaults(cmd, account, dry, wait)
+		},
+	}
+	configFlags(c.Flags())
+	c.Flags().StringVar(&account, "account", "", "one account's vault, by the account's id; all if not given")
+	c.Flags().BoolVar(&dry, "dry-run", false, "print the plan only")
+	c.Flags().DurationVar(&wait, "wait", 10*time.Minute, "how long to wait for running backups; 0 for as long as it takes")
+	return c
+}
+
+func (in *installation) collectVaults(cmd *cobra.Command, account string, dry bool, wait time.Duration) error {
+	accounts, err := in.store.Accounts(cmd.Context())
+	if err != nil {
+		return fmt.Errorf("accounts: %w", err)
+	}
+	enc := json.NewEncoder(cmd.OutOrStdout())
+	enc.SetIndent("", "  ")
+	found, waiting := false, false
+	var failed error
+	for _, a := range accounts {
+		if account != "" && account != string(a.ID) {
+			continue
+		}
+		found = true
+		err := in.collectVault(cmd.Context(), a, dry, wait, func(c collection) error {
+			waiting = waiting || len(c.Waiting) > 0
+			return enc.Encode(c)
+		})
+		if err != nil { // a damaged vault keeps no other from being collected
+			failed = errors.Join(failed, fmt.Errorf("vault of %s: %w", a.ID, err))
+		}
+	}
+	switch {
+	case vault.IsDamage(failed):
+		return errors.Join(holdfast.E(holdfast.CodeBackupDamaged, "A vault is damaged, so nothing was taken from it; `vault check` names the backups."), failed)
+	case failed != nil:
+		return failed
+	case !found && account != "":
+		return holdfast.E(holdfast.CodeNotFound, "There is no account "+account+".")
+	case waiting:
+		return holdfast.E(holdfast.CodeOperationInProgress, "A collection waits for a running backup; collect again later.")
+	}
+	return nil
+}
+
+func (in *installation) collectVault(ctx context.Context, a holdfast.Account, dry bool, wait time.Duration, tell func(collection) error) error {
+	if _, err := os.Stat(in.vaultDir(a.ID)); errors.Is(err, os.ErrNotExist) {
+		return nil // no backup yet
+	}
+	vs := &vaults{installation: in}
+	st, err := vs.storage(a.ID)
+	if err != nil {
+		return err
+	}
+	v, err := vs.unlock(ctx, a.ID, st)
+	if errors.Is(err, vault.ErrNoVault) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	o := vault.CollectOptions{Wait: wait, Session: in.sessionState(ctx)}
+	for range collectRounds {
+		p, err := v.PlanCollection(ctx, o)
+		if err != nil {
+			return err
+		}
+		c := collection{Account: a.ID, Name: a.Name, Plan: brief(p), Frees: p.Frees()}
+		if dry || p.Empty() {
+			return tell(c)
+		}
+		done, err := v.Collect(ctx, p, o)
+		if older, ok := errors.AsType[*vault.WaitingError](err); ok {
+			c.Waiting, err = older.Sessions, nil
+		}
+		c.Collected = &done
+		if err := errors.Join(err, tell(c)); err != nil || !done.Again {
+			return err
+		}
+	}
+	return nil
+}
+
+// sessionState asks the operations: a session is named after the one it serves.
+func (in *installation) sessionState(ctx context.Context) func(string) vault.SessionState {
+	return func(session string) vault.SessionState {
+		id, err := holdfast.ParseID[holdfast.JobID]("job_" + strings.ToLower(session))
+		if err != nil {
+			return vault.SessionUnknown
+		}
+		op, err := in.store.Operation(ctx, id)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return vault.SessionUnknown // the database may be older than the vault
+		case err != nil:
+			return vault.SessionAlive // nothing is ended on a guess
+		case op.Status == holdfast.OperationCompleted, op.Status == holdfast.OperationFailed:
+			return vault.SessionDead
+		}
+		return vault.SessionAlive
+	}
+}
+
+// brief leaves out which chunks of a pack are kept: nobody reads that.
+func brief(p *vault.CollectionPlan) *vault.CollectionPlan {
+	short := *p
+	short.Condemned = slices.Clone(p.Condemned)
+	for i := range short.Condemned {
+		short.Condemned[i].Keep = nil
+	}
+	return &short
+}
