@@ -53,14 +53,14 @@ func (c Config) LogValue() slog.Value {
 		slog.String("prefix", c.Prefix), slog.Bool("lock", c.Lock != nil))
 }
 
-// The key is not here: what a bucket's name may be is S3's to say, but not that
-// it leads elsewhere.
+// A bucket's name is a part of the host's name, and must not lead elsewhere.
 var (
 	bucketRule = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 	prefixRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$`)
 )
 
-func (c *Config) fill() {
+// filled has the defaults for what is zero.
+func (c Config) filled() Config {
 	for _, d := range []struct {
 		at *int
 		to int
@@ -76,10 +76,11 @@ func (c *Config) fill() {
 		c.Region = "us-east-1"
 	}
 	c.Versions = c.Versions || c.Lock != nil
+	return c
 }
 
 // check returns the endpoint's URL. No error holds a key.
-func (c *Config) check() (*url.URL, error) {
+func (c Config) check() (*url.URL, error) {
 	u, err := url.Parse(c.Endpoint)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" ||
 		u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
@@ -90,7 +91,7 @@ func (c *Config) check() (*url.URL, error) {
 		return nil, fmt.Errorf("%q is no name of a bucket", c.Bucket)
 	case c.Prefix != "" && (len(c.Prefix) > maxPrefix || !prefixRule.MatchString(c.Prefix)):
 		return nil, fmt.Errorf("%q is no prefix of names", c.Prefix)
-	case c.AccessKey == "" || c.SecretKey == "":
+	case c.AccessKey == "" || c.SecretKey.empty():
 		return nil, errors.New("an access key and a secret key are needed")
 	case c.Attempts < 1 || c.Stall < 0 || c.Single < minPart || c.Part < minPart:
 		return nil, fmt.Errorf("attempts must be 1 or more, parts and single requests %d bytes or more", minPart)
@@ -98,7 +99,7 @@ func (c *Config) check() (*url.URL, error) {
 	return u, c.Lock.check()
 }
 
-func (c *Config) tls() (*tls.Config, error) {
+func (c Config) tls() (*tls.Config, error) {
 	t := &tls.Config{MinVersion: tls.VersionTLS12}
 	if len(c.CA) > 0 {
 		t.RootCAs = x509.NewCertPool()

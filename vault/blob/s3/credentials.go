@@ -16,26 +16,27 @@ const (
 
 const maxCredentials = 4096 // bytes of a credentials file
 
-// LoadKeys sets the keys from a file or, when name is empty, from the
-// environment as getenv gives it; they never stand in a command line. The file
-// has the lines "access_key = …" and "secret_key = …", or those of an AWS
-// credentials file with one profile, and may be read by its owner only.
-func (c *Config) LoadKeys(name string, getenv func(string) string) error {
+// LoadKeys returns the access and the secret key from a file or, when name is
+// empty, from the environment as getenv gives it; they never stand in a command
+// line. The file has the lines "access_key = …" and "secret_key = …", or those of
+// an AWS credentials file with one profile, and may be read by its owner only.
+func LoadKeys(name string, getenv func(string) string) (string, Secret, error) {
 	if name == "" {
-		c.AccessKey, c.SecretKey = getenv(EnvAccessKey), Secret(getenv(EnvSecretKey))
-		if c.AccessKey == "" || c.SecretKey == "" {
-			return fmt.Errorf("%s and %s are not set", EnvAccessKey, EnvSecretKey)
+		access, secret := getenv(EnvAccessKey), getenv(EnvSecretKey)
+		if access == "" || secret == "" {
+			return "", Secret{}, fmt.Errorf("%s and %s are not set", EnvAccessKey, EnvSecretKey)
 		}
-		return nil
+		return access, NewSecret(secret), nil
 	}
 	text, err := readPrivate(name)
 	if err != nil {
-		return fmt.Errorf("credentials: %w", err)
+		return "", Secret{}, fmt.Errorf("credentials: %w", err)
 	}
-	if err := c.parseKeys(text); err != nil {
-		return fmt.Errorf("credentials in %s: %w", name, err)
+	access, secret, err := parseKeys(text)
+	if err != nil {
+		return "", Secret{}, fmt.Errorf("credentials in %s: %w", name, err)
 	}
-	return nil
+	return access, NewSecret(secret), nil
 }
 
 func readPrivate(name string) (string, error) {
@@ -59,28 +60,27 @@ func readPrivate(name string) (string, error) {
 }
 
 // parseKeys never repeats what it reads in an error.
-func (c *Config) parseKeys(text string) error {
-	var access, secret string
+func parseKeys(text string) (access, secret string, err error) {
+	at := map[string]*string{
+		"access_key": &access, "aws_access_key_id": &access,
+		"secret_key": &secret, "aws_secret_access_key": &secret,
+	}
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
 		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' || line[0] == ';' || line[0] == '[' {
+		if line == "" || strings.ContainsRune("#;[", rune(line[0])) {
 			continue
 		}
 		name, value, ok := strings.Cut(line, "=")
-		at := map[string]*string{"access_key": &access, "secret_key": &secret}[strings.TrimPrefix(strings.TrimSpace(name), "aws_")]
-		if at == nil {
-			at = map[string]*string{"aws_access_key_id": &access, "aws_secret_access_key": &secret}[strings.TrimSpace(name)]
+		to := at[strings.TrimSpace(name)]
+		if !ok || to == nil || *to != "" {
+			return "", "", fmt.Errorf("line %d is not access_key = … or secret_key = …, once each", n)
 		}
-		if !ok || at == nil || *at != "" {
-			return fmt.Errorf("line %d is not access_key = … or secret_key = …, once each", n)
-		}
-		*at = strings.TrimSpace(value)
+		*to = strings.TrimSpace(value)
 	}
 	if access == "" || secret == "" {
-		return errors.New("access_key or secret_key is missing")
+		return "", "", errors.New("access_key or secret_key is missing")
 	}
-	c.AccessKey, c.SecretKey = access, Secret(secret)
-	return nil
+	return access, secret, nil
 }

@@ -2,7 +2,9 @@ package s3
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -32,11 +34,22 @@ func (s *Storage) Delete(ctx context.Context, name string) error {
 		return fmt.Errorf("delete %s: %w until %s", name, blob.ErrRetained, until.UTC().Format(time.RFC3339))
 	}
 	for _, v := range all {
-		if err := s.remove(ctx, name, key, v.id); err != nil {
+		err := s.remove(ctx, name, key, v.id)
+		if s.config.Lock != nil && !v.marker && lockable(name) && refused(err) {
+			err = fmt.Errorf("%w: %w", blob.ErrRetained, err)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// refused reports a refusal as servers say it of a locked version. They do not
+// show every version's lock, and a clock may be ahead of theirs.
+func refused(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && slices.Contains([]string{"AccessDenied", "InvalidRequest", "ObjectLocked"}, e.Code)
 }
 
 func (s *Storage) remove(ctx context.Context, name, key, version string) error {

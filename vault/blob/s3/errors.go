@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/http"
@@ -113,6 +114,9 @@ func againWithout(err error) bool {
 		}
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return false
+	}
+	if _, ok := errors.AsType[xml.UnmarshalError](err); ok { // another answer than S3's
 		return false
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {

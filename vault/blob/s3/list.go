@@ -66,10 +66,11 @@ func (w *walk) resume(ctx context.Context, a *attempt) error {
 		if err := w.check(o, held.Key); err != nil {
 			return err
 		}
-		a.pages = 0
-		if o.IsDeleteMarker {
+		// Some servers take the marker of a list of versions in.
+		if o.IsDeleteMarker || o.Key == w.after {
 			continue
 		}
+		a.pages = 0
 		if o.Key != held.Key && !emit() {
 			w.done = true
 			return nil
@@ -86,7 +87,7 @@ func (w *walk) resume(ctx context.Context, a *attempt) error {
 
 // check refuses an answer that leads elsewhere or round in a circle.
 func (w *walk) check(o minio.ObjectInfo, held string) error {
-	again := o.Key == held && w.s.versions != nil
+	again := w.s.versions != nil && (o.Key == held || held == "" && o.Key == w.after)
 	switch {
 	case !strings.HasPrefix(o.Key, w.prefix) || o.Size < 0:
 		return fmt.Errorf("%w: %q of %d bytes in the list of %q", errProtocol, printable(o.Key), o.Size, w.prefix)

@@ -123,7 +123,7 @@ func (p *probe) oneOfMany(ctx context.Context) error {
 		errs := make([]error, 8)
 		for i := range errs {
 			wg.Go(func() {
-				_, err := p.put(ctx, name, bytes.Repeat([]byte{byte(i)}, 64<<10))
+				_, err := p.put(ctx, name, bytes.Repeat(fmt.Appendf(nil, "%d", i), 64<<10))
 				if err == nil {
 					won.Add(1)
 				} else if !errors.Is(err, blob.ErrExists) {

@@ -90,16 +90,22 @@ func (s *Storage) RetainedUntil(ctx context.Context, name string) (time.Time, er
 	return until, err
 }
 
-// retention of a version; zero when it has none.
+// retention of a version; zero when it has none. It is asked for by HEAD: servers
+// differ in the XML of GetObjectRetention.
 func (s *Storage) retention(ctx context.Context, key, version string) (time.Time, error) {
-	_, until, err := s.client.GetObjectRetention(ctx, s.config.Bucket, key, version)
-	if minio.ToErrorResponse(err).Code == "NoSuchObjectLockConfiguration" {
-		return time.Time{}, nil
-	}
-	if err != nil || until == nil {
+	info, err := s.client.StatObject(ctx, s.config.Bucket, key, minio.StatObjectOptions{VersionID: version})
+	if err != nil {
 		return time.Time{}, err
 	}
-	return *until, nil
+	date := info.Headers.Get("X-Amz-Object-Lock-Retain-Until-Date")
+	if date == "" {
+		return time.Time{}, nil
+	}
+	until, err := time.Parse(time.RFC3339, date)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%w: retained until %q", errProtocol, printable(date))
+	}
+	return until, nil
 }
 
 // lockOf asks for the lock of the blob among its versions.

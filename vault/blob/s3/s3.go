@@ -30,7 +30,7 @@ type Storage struct {
 
 // New prepares a storage; it does not speak to the server. See Probe.
 func New(c Config) (*Storage, error) {
-	c.fill()
+	c = c.filled()
 	u, err := c.check()
 	if err != nil {
 		return nil, fmt.Errorf("s3: %w", err)
@@ -44,7 +44,7 @@ func New(c Config) (*Storage, error) {
 		lookup = minio.BucketLookupPath
 	}
 	client, err := minio.NewCore(u.Host, &minio.Options{
-		Creds:        credentials.NewStaticV4(c.AccessKey, string(c.SecretKey), ""),
+		Creds:        credentials.NewStaticV4(c.AccessKey, *c.SecretKey.value, ""),
 		Secure:       u.Scheme == "https",
 		Region:       c.Region, // given, so that no request asks the server for it
 		BucketLookup: lookup,
@@ -54,6 +54,7 @@ func New(c Config) (*Storage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("s3: %w", err)
 	}
+	c.SecretKey = Secret{} // the client has it
 	s := &Storage{client: client, config: c, multipart: &atomic.Bool{}}
 	if c.Prefix != "" {
 		s.prefix = c.Prefix + "/"

@@ -3,6 +3,8 @@ package s3_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -21,7 +23,6 @@ func open(t testing.TB, c s3.Config) *s3.Storage {
 	return st
 }
 
-// each calls test with the fake and the real server, and with versions and lock.
 func TestConformance(t *testing.T) {
 	gateway := s3test.Gateway(t)
 	for _, kind := range []struct {
@@ -80,3 +81,5 @@ func names(ctx context.Context, t testing.TB, st blob.Storage, prefix string) (a
 	}
 	return all
 }
+
+func newReader(s string) io.Reader { return strings.NewReader(s) }

@@ -8,8 +8,15 @@ import (
 
 const mask = "[secret]"
 
-// Secret is a value that no way of printing, logging or encoding shows.
-type Secret string
+// Secret is a value that no way of printing, logging or encoding shows; behind a
+// pointer, because fmt looks into the unexported fields of what it prints without
+// asking for methods.
+type Secret struct{ value *string }
+
+// NewSecret hides a value.
+func NewSecret(value string) Secret { return Secret{&value} }
+
+func (s Secret) empty() bool { return s.value == nil || *s.value == "" }
 
 // String implements fmt.Stringer; it masks.
 func (s Secret) String() string { return mask }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -19,11 +20,14 @@ import (
 	"holdfast/vault/blob/s3"
 )
 
-// The keys of the servers started here.
+// The access key of the servers started here, and the secret one.
 const (
 	AccessKey = "holdfasttest"
-	SecretKey = s3.Secret("a secret of tests only")
+	secretKey = "a secret of tests only"
 )
+
+// SecretKey of the servers started here.
+func SecretKey() s3.Secret { return s3.NewSecret(secretKey) }
 
 // Server is a running S3 server.
 type Server struct {
@@ -36,23 +40,38 @@ type Server struct {
 
 // Gateway starts versitygw on a directory of its own, with versions and object
 // lock, and ends it with the test.
-func Gateway(tb testing.TB) *Server { return GatewayIn(tb, tb.TempDir()) }
+func Gateway(tb testing.TB) *Server {
+	tb.Helper()
+	return start(tb, tb.TempDir())
+}
 
-// GatewayIn starts versitygw on a directory.
-func GatewayIn(tb testing.TB, dir string) *Server {
+// FullGateway starts versitygw on a file system of a few MiB, which is mounted
+// in a namespace of its own.
+func FullGateway(tb testing.TB) *Server {
+	tb.Helper()
+	dir := tb.TempDir()
+	return start(tb, dir, "unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
+		`mount -t tmpfs -o size=4m tmpfs "$0" && mkdir "$0/buckets" "$0/versions" && exec "$@"`, dir)
+}
+
+// start runs versitygw, as the arguments of another command if there is one.
+func start(tb testing.TB, dir string, within ...string) *Server {
 	tb.Helper()
 	buckets, versions := filepath.Join(dir, "buckets"), filepath.Join(dir, "versions")
-	for _, d := range []string{buckets, versions} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			tb.Fatal(err)
+	if len(within) == 0 {
+		for _, d := range []string{buckets, versions} {
+			if err := os.Mkdir(d, 0o700); err != nil {
+				tb.Fatal(err)
+			}
 		}
 	}
 	binary := gateway(tb)
 	for range 5 { // another process may take the port that was free
 		addr := freePort(tb)
 		s := &Server{Endpoint: "http://" + addr, Dir: buckets, log: &syncBuffer{}}
-		cmd := exec.Command(binary, "--quiet", "--keep-alive", "--port", addr, "posix", "--versioning-dir", versions, buckets)
-		cmd.Env = []string{"ROOT_ACCESS_KEY=" + AccessKey, "ROOT_SECRET_KEY=" + string(SecretKey), "PATH=" + os.Getenv("PATH")}
+		args := append(slices.Clone(within), binary, "--quiet", "--keep-alive", "--port", addr, "posix", "--versioning-dir", versions, buckets)
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Env = []string{"ROOT_ACCESS_KEY=" + AccessKey, "ROOT_SECRET_KEY=" + secretKey, "PATH=" + os.Getenv("PATH")}
 		cmd.Stdout, cmd.Stderr = s.log, s.log
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		if err := cmd.Start(); err != nil {
@@ -133,7 +152,7 @@ func (s *Server) Pid() int { return s.pid }
 func (s *Server) Bucket(tb testing.TB, name string, lock bool) s3.Config {
 	tb.Helper()
 	addr := s.Endpoint[len("http://"):]
-	c, err := minio.New(addr, &minio.Options{Creds: credentials.NewStaticV4(AccessKey, string(SecretKey), ""), Region: "us-east-1", BucketLookup: minio.BucketLookupPath})
+	c, err := minio.New(addr, &minio.Options{Creds: credentials.NewStaticV4(AccessKey, secretKey, ""), Region: "us-east-1", BucketLookup: minio.BucketLookupPath})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -142,7 +161,7 @@ func (s *Server) Bucket(tb testing.TB, name string, lock bool) s3.Config {
 	if err := c.MakeBucket(ctx, name, minio.MakeBucketOptions{ObjectLocking: lock}); err != nil {
 		tb.Fatalf("make bucket: %v\n%s", err, s.log)
 	}
-	return s3.Config{Endpoint: s.Endpoint, Bucket: name, PathStyle: true, AccessKey: AccessKey, SecretKey: SecretKey, Versions: lock}
+	return s3.Config{Endpoint: s.Endpoint, Bucket: name, PathStyle: true, AccessKey: AccessKey, SecretKey: SecretKey(), Versions: lock}
 }
 
 // syncBuffer holds the end of what a server says.
