@@ -102,7 +102,7 @@ check: install-deps $(LINTER) ## formatting, vet, linter, tidy modules, static b
 	go mod tidy -diff
 	go vet ./...
 	go vet -tags vm,faults ./...
-	$(LINTER) run
+	$(LINTER) run --allow-parallel-runners
 	$(MAKE) --no-print-directory build
 
 # --- what is needed ---------------------------------------------------------------

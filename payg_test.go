@@ -30,9 +30,8 @@ func TestPaygSize(t *testing.T) {
 		if got != c.want || CodeOf(err) != c.code {
 			t.Errorf("%s: %+v, %v", c.name, got, err)
 		}
-		var e *Error
 		var pointers []string
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*Error](err); ok {
 			for _, f := range e.Fields {
 				pointers = append(pointers, f.Pointer)
 			}

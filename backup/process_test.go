@@ -25,19 +25,21 @@ type process struct {
 
 	door    *door
 	sim     *sim.Host
-	faults  sim.Faults
 	storage *fault.Storage
 	service *backup.Service
 	runner  *operation.Runner
 	dead    atomic.Bool
+
+	returned chan struct{} // closed when a backup's handler has returned
+	once     sync.Once
 }
 
 var errDead = errors.New("the process is dead")
 
 func (w *world) process() *process {
 	w.t.Helper()
-	p := &process{world: w, sim: w.hypervisor(), storage: fault.New(w.site)}
-	p.door = &door{Queue: control.NewQueue(w.store, w.log), process: p}
+	p := &process{world: w, sim: w.hypervisor(), storage: fault.New(w.site), returned: make(chan struct{})}
+	p.door = &door{Queue: control.NewQueue(w.store, w.log), process: p, cancelSeen: make(chan struct{})}
 	p.service = &backup.Service{
 		Host:   &machine.Host{Driver: p.sim, Provisioner: p.sim, Ports: machine.PortRange{First: 47000, Last: 47099}},
 		Vaults: p, Log: w.log,
@@ -46,9 +48,14 @@ func (w *world) process() *process {
 		Name: holdfast.NewID[holdfast.RequestID]().ULID(), Host: w.host, TTL: ttl, Poll: 2 * time.Millisecond, Publish: 10 * time.Millisecond,
 		MaxAttempts: 3, FirstDelay: time.Millisecond, MostDelay: 4 * time.Millisecond, Log: w.log,
 	}, map[holdfast.Kind]operation.Handler{
-		holdfast.KindBackup: p.service.Backup, holdfast.KindRestoreToPayg: p.service.Restore, holdfast.KindBackupDelete: p.service.Delete,
+		holdfast.KindBackup: p.backUp, holdfast.KindRestoreToPayg: p.service.Restore, holdfast.KindBackupDelete: p.service.Delete,
 	})
 	return p
+}
+
+func (p *process) backUp(ctx context.Context, run *operation.Run) (any, error) {
+	defer p.once.Do(func() { close(p.returned) })
+	return p.service.Backup(ctx, run)
 }
 
 // Open implements backup.Vaults.
@@ -138,8 +145,11 @@ type door struct {
 	journal func(key string, n int) // called before an entry is written
 	entries map[string]int
 	finish  func()                // called before an outcome is written
-	renew   func()                // called before a renewal
+	rewrite map[string]string     // entries written instead, the last thing this process does
 	shown   [][]holdfast.Progress // of each claim
+
+	cancelSeen chan struct{} // closed when a renewal told of a cancel
+	saw        sync.Once
 }
 
 func (d *door) Claim(ctx context.Context, req operation.ClaimRequest) (holdfast.Operation, error) {
@@ -156,9 +166,6 @@ func (d *door) Claim(ctx context.Context, req operation.ClaimRequest) (holdfast.
 }
 
 func (d *door) Renew(ctx context.Context, l operation.Lease, ttl time.Duration, p holdfast.Progress) (bool, error) {
-	if d.renew != nil {
-		d.renew()
-	}
 	if d.process.dead.Load() {
 		return false, operation.ErrLeaseLost
 	}
@@ -166,7 +173,11 @@ func (d *door) Renew(ctx context.Context, l operation.Lease, ttl time.Duration, 
 	last := len(d.shown) - 1
 	d.shown[last] = append(d.shown[last], p)
 	d.mu.Unlock()
-	return d.Queue.Renew(ctx, l, ttl, p)
+	cancel, err := d.Queue.Renew(ctx, l, ttl, p)
+	if cancel {
+		d.saw.Do(func() { close(d.cancelSeen) })
+	}
+	return cancel, err
 }
 
 func (d *door) Journal(ctx context.Context, l operation.Lease, key string, v json.RawMessage) error {
@@ -182,6 +193,10 @@ func (d *door) Journal(ctx context.Context, l operation.Lease, key string, v jso
 	}
 	if d.process.dead.Load() {
 		panic(errDead) // nothing after this call happens in a killed process
+	}
+	if instead, ok := d.rewrite[key]; ok {
+		defer d.process.die()
+		v = json.RawMessage(instead)
 	}
 	return d.Queue.Journal(ctx, l, key, v)
 }

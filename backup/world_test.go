@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -57,7 +58,9 @@ func newWorld(t testing.TB) *world {
 	}
 	w.vps = w.newVPS(holdfast.VPSDisk{Name: "disk0", SizeBytes: 32 * block}, holdfast.VPSDisk{Name: "disk1", SizeBytes: 16*block + 512})
 	start := time.Now()
-	var err error
+	fresh, err := database()
+	w.ok(err)
+	w.ok(os.WriteFile(filepath.Join(w.dir, "db"), fresh, 0o600))
 	w.store, err = store.Open(t.Context(), filepath.Join(w.dir, "db"), store.WithReserve(0),
 		store.WithSteadyClock(func() time.Duration { return time.Since(start) + time.Duration(w.ahead.Load()) }))
 	w.ok(err)
@@ -84,6 +87,25 @@ func newWorld(t testing.TB) *world {
 	w.guestWrites("disk1", 4*block, 12*block+512)
 	return w
 }
+
+// database is an empty database with its schema, made once: under the race
+// detector that takes longer than most tests.
+var database = sync.OnceValues(func() (_ []byte, err error) {
+	dir, err := os.MkdirTemp("", "hf")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	path := filepath.Join(dir, "db")
+	s, err := store.Open(context.Background(), path, store.WithReserve(0))
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
 
 func (w *world) newVPS(disks ...holdfast.VPSDisk) holdfast.VPS {
 	id := holdfast.NewID[holdfast.VPSID]()

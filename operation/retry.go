@@ -24,7 +24,6 @@ var passing = map[holdfast.Code]bool{
 	holdfast.CodeHostUnavailable:     true,
 	holdfast.CodeUpstreamUnavailable: true,
 	holdfast.CodeRateLimited:         true,
-	holdfast.CodeScratchExhausted:    true,
 	holdfast.CodeOperationInProgress: true,
 }
 

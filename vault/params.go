@@ -17,8 +17,10 @@ import (
 const (
 	// DefaultChunkSize is the unit of deduplication and of change, in bytes.
 	DefaultChunkSize = 256 << 10
-	// DefaultPackSize is the size of a full pack, in bytes.
-	DefaultPackSize = 32 << 20
+	// DefaultPackSize is the size of a full pack, in bytes. Two of them and two of
+	// metadata are on their way at once: 56 MiB, which is what a killed writer
+	// uploads again at most, and has to stay under 64.
+	DefaultPackSize = 24 << 20
 
 	format       = 1
 	minChunkSize = 4 << 10

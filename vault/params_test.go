@@ -26,7 +26,7 @@ func TestParams(t *testing.T) {
 	}
 	// Whoever can write to the storage may want another shape.
 	for _, change := range [][2]string{
-		{`"chunkSize": 262144`, `"chunkSize": 524288`}, {`"packSize": 33554432`, `"packSize": 16777216`},
+		{`"chunkSize": 262144`, `"chunkSize": 524288`}, {`"packSize": 25165824`, `"packSize": 16777216`},
 		{`"format": 1`, `"format": 2`}, {`"vault": "`, `"vault": "0`}, {`"chunkSize": 262144`, `"chunkSize": 1073741824`}, {"{", "["},
 	} {
 		bad := strings.Replace(string(data), change[0], change[1], 1)

@@ -13,6 +13,8 @@ func adminCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "admin",
 		Short: "The operator's commands",
+		Args:  usage(cobra.NoArgs),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Long: `The operator's commands work on the data directory of a service on this machine
 (--data), running or not, or on any service by its address (--url) with an
 operator key in HOLDFAST_ADMIN_KEY.`,
@@ -36,7 +38,10 @@ operator key in HOLDFAST_ADMIN_KEY.`,
 }
 
 func group(name, short string, commands ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: name, Short: short}
+	c := &cobra.Command{
+		Use: name, Short: short, Args: usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	c.AddCommand(commands...)
 	return c
 }
@@ -51,10 +56,15 @@ func (a *admin) command(use, short string, args cobra.PositionalArgs, run func(c
 func usage(args cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, given []string) error {
 		if err := args(cmd, given); err != nil {
-			return holdfast.E(holdfast.CodeInvalidRequest, err.Error()+"; see `"+cmd.CommandPath()+" --help`")
+			return misused(cmd, err.Error())
 		}
 		return nil
 	}
+}
+
+// misused is the refusal of a command line.
+func misused(cmd *cobra.Command, what string) error {
+	return holdfast.E(holdfast.CodeInvalidRequest, what+"; see `"+cmd.CommandPath()+" --help`")
 }
 
 // changed is a flag's value as an optional field: nil when it was not given.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -128,7 +130,8 @@ func loadFile(k *koanf.Koanf, fs *pflag.FlagSet) error {
 }
 
 // loadEnviron takes HOLDFAST_HOST_ACCELERATOR for host.accelerator. Names that
-// are not settings are left alone: clients keep theirs under the same prefix.
+// are not settings are left alone: clients keep theirs under the same prefix. An
+// empty value is none.
 func loadEnviron(k *koanf.Koanf, environ []string) error {
 	names := map[string]string{}
 	for name := range configDefaults {
@@ -136,7 +139,7 @@ func loadEnviron(k *koanf.Koanf, environ []string) error {
 	}
 	for _, kv := range environ {
 		env, value, _ := strings.Cut(kv, "=")
-		if name, ok := names[env]; ok {
+		if name, ok := names[env]; ok && value != "" {
 			if err := k.Set(name, value); err != nil {
 				return fmt.Errorf("config: %s: %w", env, err)
 			}
@@ -201,7 +204,12 @@ func (c *config) check() error {
 	add(c.Payg.MinStorageGb >= 1, "payg.min_storage_gb", "must be 1 or more")
 	add(c.Host.Driver == "qemu" || c.Host.Driver == "sim", "host.driver", "must be qemu or sim")
 	add(c.Host.FirstPort > 0 && c.Host.FirstPort <= c.Host.LastPort && c.Host.LastPort < 65536, "host.first_port", "first_port to last_port must be a range of ports")
+	add(new(slog.Level).UnmarshalText([]byte(c.Log.Level)) == nil, "log.level", "must be debug, info, warn or error")
 	add(c.Log.Format == "text" || c.Log.Format == "json", "log.format", "must be text or json")
+	add(c.Host.ScratchLimit >= 1, "host.scratch_limit_mib", "must be 1 or more")
+	add(c.Host.Name != "", "host.name", "must not be empty")
+	add(c.Host.Region != "", "host.region", "must not be empty")
+	add(c.Vault.BytesPerSecond >= 0, "vault.bytes_per_second", "must be 0, for no limit, or more")
 	add(c.Host.Accelerator == "" || c.Host.Accelerator == "tcg" || c.Host.Accelerator == "kvm", "host.accelerator", "must be tcg or kvm")
 	if len(bad) > 0 {
 		return &holdfast.Error{Code: holdfast.CodeInvalidRequest, Op: "config", Msg: "The configuration is wrong.", Fields: bad}
@@ -212,5 +220,5 @@ func (c *config) check() error {
 // mapProvider gives koanf a map that is already there.
 type mapProvider map[string]any
 
-func (m mapProvider) ReadBytes() ([]byte, error)    { return nil, fmt.Errorf("config: no bytes") }
+func (m mapProvider) ReadBytes() ([]byte, error)    { return nil, errors.New("config: no bytes") }
 func (m mapProvider) Read() (map[string]any, error) { return m, nil }

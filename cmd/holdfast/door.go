@@ -29,9 +29,12 @@ type admin struct {
 
 // open chooses the door.
 func (a *admin) open(cmd *cobra.Command) error {
+	if cmd.HasSubCommands() {
+		return nil // it only shows its help
+	}
 	if a.url != "" {
 		a.key = os.Getenv("HOLDFAST_ADMIN_KEY")
-		if u, err := url.Parse(a.url); err != nil || u.Host == "" {
+		if u, err := url.Parse(a.url); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 			return holdfast.E(holdfast.CodeInvalidRequest, "--url must be an address such as https://backup.example.com.")
 		}
 		if a.key == "" {
@@ -79,6 +82,9 @@ func call[O any](ctx context.Context, a *admin, name string, input any) (O, erro
 	return out, json.Unmarshal(answer, &out)
 }
 
+// doorClient follows no redirect: the key is for the service that was named.
+var doorClient = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 64 << 20
 
@@ -92,7 +98,7 @@ func (a *admin) post(ctx context.Context, name string, input []byte) ([]byte, er
 	}
 	req.Header.Set("Authorization", "Bearer "+a.key)
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := doorClient.Do(req) // #nosec G107 G704 -- the operator names the service
 	if err != nil {
 		return nil, holdfast.Wrap(holdfast.CodeUpstreamUnavailable, "admin", "The service does not answer.", err)
 	}
@@ -112,12 +118,13 @@ func (a *admin) post(ctx context.Context, name string, input []byte) ([]byte, er
 // problem makes an error of a problem document.
 func problem(status int, answer []byte) error {
 	var p struct {
-		Code   holdfast.Code
-		Detail string
-		Errors []holdfast.Field
+		Code   holdfast.Code    `json:"code"`
+		Detail string           `json:"detail"`
+		Errors []holdfast.Field `json:"errors"`
 	}
 	if err := json.Unmarshal(answer, &p); err != nil || p.Code == "" {
-		return fmt.Errorf("the service answered with status %d", status)
+		// It is something else that answers: a proxy, or no Holdfast at all.
+		return holdfast.E(holdfast.CodeUpstreamUnavailable, fmt.Sprintf("What answers at --url is no Holdfast, or not able to: status %d.", status))
 	}
 	return &holdfast.Error{Code: p.Code, Msg: p.Detail, Fields: p.Errors}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"strings"
 
 	"holdfast"
 )
@@ -51,18 +52,19 @@ func exitStatus(err error) int {
 // userMessage is what an operator at the terminal is told: here the cause is
 // shown, for the operator is who must mend it.
 func userMessage(err error) string {
-	var e *holdfast.Error
-	if errors.As(err, &e) {
-		msg := e.Msg
-		for _, f := range e.Fields {
-			if f.Detail != e.Msg {
-				msg += "\n  " + f.Pointer + ": " + f.Detail
-			}
-		}
-		if e.Err != nil {
-			msg += " (" + e.Err.Error() + ")"
-		}
-		return msg
+	e, ok := errors.AsType[*holdfast.Error](err)
+	if !ok {
+		return err.Error()
 	}
-	return err.Error()
+	var msg strings.Builder
+	msg.WriteString(e.Msg)
+	if e.Err != nil {
+		msg.WriteString(" (" + e.Err.Error() + ")")
+	}
+	for _, f := range e.Fields {
+		if f.Detail != e.Msg {
+			msg.WriteString("\n  " + f.Pointer + ": " + f.Detail)
+		}
+	}
+	return msg.String()
 }

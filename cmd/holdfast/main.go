@@ -28,11 +28,14 @@ func main() {
 func root() *cobra.Command {
 	c := &cobra.Command{
 		Use:           "holdfast",
+		Args:          usage(cobra.NoArgs),
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Short:         "Backup and recovery for virtual private servers",
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	c.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misused(cmd, err.Error()) })
 	c.AddCommand(serveCommand(), configCommand(), adminCommand(), vaultCommand(), recoverCommand(), watchdogCommand())
 	return c
 }

@@ -24,14 +24,10 @@ type installation struct {
 	control *control.Control
 }
 
-// openInstallation opens the data directory. The service makes it at its first
-// start (create); a command only finds it.
+// openInstallation opens the data directory. The service fills it at its first
+// start (create); a command only finds what is there.
 func openInstallation(ctx context.Context, c config, create bool, log *slog.Logger) (*installation, error) {
-	if create {
-		if err := os.MkdirAll(c.Data, 0o711); err != nil { // #nosec G301 -- QEMU's user passes through to its disks; the files are 0600
-			return nil, fmt.Errorf("data directory: %w", err)
-		}
-	} else if _, err := os.Stat(c.Database); err != nil {
+	if _, err := os.Stat(c.Database); err != nil && !create {
 		return nil, holdfast.Wrap(holdfast.CodeNotFound, "open", "There is no service in "+c.Data+". Start it once with `holdfast serve --data "+c.Data+"`, or name the right directory by --data.", err)
 	}
 	st, err := store.Open(ctx, c.Database)

@@ -28,7 +28,7 @@ func recoverCommand() *cobra.Command {
 		Long: `Recover needs no service, no database and no hypervisor: only the vault's
 directory and the account's recovery kit. Without --backup it lists the backups;
 without --disk it lists the disks of one.`,
-		Args: cobra.NoArgs,
+		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context(), cmd.OutOrStdout()) },
 	}
 	f := c.Flags()
@@ -37,12 +37,13 @@ without --disk it lists the disks of one.`,
 	f.StringVar(&r.backup, "backup", "", "id of the backup")
 	f.StringVar(&r.disk, "disk", "", "name of the disk")
 	f.StringVar(&r.output, "output", "", "file to write, which must not exist")
-	_ = c.MarkFlagRequired("vault") // the flags exist
-	_ = c.MarkFlagRequired("kit")
 	return c
 }
 
 func (r recovery) run(ctx context.Context, out io.Writer) error {
+	if r.vault == "" || r.kit == "" {
+		return holdfast.E(holdfast.CodeInvalidRequest, "Name the vault's directory by --vault and the file of the recovery kit by --kit.")
+	}
 	v, err := r.open(ctx)
 	if err != nil {
 		return err
@@ -51,8 +52,11 @@ func (r recovery) run(ctx context.Context, out io.Writer) error {
 		return listBackups(ctx, v, out)
 	}
 	m, err := v.Manifest(ctx, r.backup)
-	if err != nil {
+	if errors.Is(err, vault.ErrNoBackup) || errors.Is(err, vault.ErrID) {
 		return holdfast.Wrap(holdfast.CodeBackupNotFound, "recover", "The vault has no backup "+r.backup+".", err)
+	}
+	if err != nil {
+		return spoiled(err)
 	}
 	if r.disk == "" {
 		for _, i := range m.Images {
@@ -79,7 +83,7 @@ func (r recovery) open(ctx context.Context) (*vault.Vault, error) {
 	}
 	kit, err := keys.ParseKit(string(text))
 	if err != nil {
-		return nil, fmt.Errorf("recovery kit: %w", err)
+		return nil, holdfast.Wrap(holdfast.CodeInvalidRequest, "recover", r.kit+" is not a recovery kit, or is not whole.", err)
 	}
 	if _, err := os.Stat(r.vault); err != nil { // a reader makes nothing
 		return nil, fmt.Errorf("vault: %w", err)
@@ -88,25 +92,51 @@ func (r recovery) open(ctx context.Context) (*vault.Vault, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
-	return vault.OpenWithKit(ctx, st, kit)
+	v, err := vault.OpenWithKit(ctx, st, kit)
+	switch {
+	case errors.Is(err, vault.ErrNoVault):
+		return nil, holdfast.Wrap(holdfast.CodeNotFound, "recover", "There is no vault in "+r.vault+".", err)
+	case errors.Is(err, keys.ErrWrongKey):
+		return nil, holdfast.Wrap(holdfast.CodeInvalidRequest, "recover", "The recovery kit does not open this vault: it is another account's, or the vault's keys are damaged.", err)
+	case errors.Is(err, vault.ErrFormat):
+		return nil, holdfast.Wrap(holdfast.CodeBackupDamaged, "recover", "The vault's description is damaged, or of a newer version.", err)
+	}
+	return v, err
 }
 
+// spoiled tells a damaged vault from a place that fails for now.
+func spoiled(err error) error {
+	if vault.IsDamage(err) {
+		return holdfast.Wrap(holdfast.CodeBackupDamaged, "recover", "The vault is damaged here, and nothing was written.", err)
+	}
+	return err
+}
+
+// listBackups lists what can be read; damaged ones do not hide the others.
 func listBackups(ctx context.Context, v *vault.Vault, out io.Writer) error {
 	ids, err := v.Manifests(ctx)
 	if err != nil {
 		return err
 	}
+	var damage error
 	for _, id := range ids {
 		m, err := v.Manifest(ctx, id)
 		if errors.Is(err, vault.ErrNoBackup) {
 			continue // deleted meanwhile
 		}
+		if vault.IsDamage(err) {
+			damage = errors.Join(damage, err)
+			continue
+		}
 		if err != nil {
-			return fmt.Errorf("backup %s: %w", id, err)
+			return err
 		}
 		if _, err := fmt.Fprintf(out, "%s  %s  %d disks\n", id, m.CreatedAt.UTC().Format("2006-01-02 15:04:05 UTC"), len(m.Images)); err != nil {
 			return err
 		}
+	}
+	if damage != nil {
+		return holdfast.Wrap(holdfast.CodeBackupDamaged, "recover", "Some backups are damaged.", damage)
 	}
 	return nil
 }
@@ -132,6 +162,9 @@ func (r recovery) write(ctx context.Context, v *vault.Vault, image vault.Image) 
 		return err
 	}
 	if err := reader.Restore(ctx, sink, vault.RestoreOptions{}); err != nil {
+		if _, damaged := errors.AsType[*vault.DamagedError](err); damaged {
+			return spoiled(err)
+		}
 		return err
 	}
 	return sink.Sync(ctx)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,16 +44,17 @@ func serveCommand() *cobra.Command {
 // serve runs the service until ctx ends: then requests are answered to their
 // end, and running operations are handed back for the next start.
 func serve(ctx context.Context, cfg config, log *slog.Logger) (err error) {
-	in, err := openInstallation(ctx, cfg, true, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, in.close()) }()
+	// Before anything is made or migrated: another service may be at work.
 	lock, err := lockData(cfg.Data)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
+	in, err := openInstallation(ctx, cfg, true, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.close()) }()
 	h, err := newHost(ctx, in, log)
 	if err != nil {
 		return err
@@ -62,6 +64,10 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) (err error) {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
+	if cfg.DocsBase == "" {
+		cfg.DocsBase = "http://" + listener.Addr().String()
+	}
+	limitMemory(cfg.Operations.Concurrency)
 	server := &http.Server{
 		Handler: api.New(in.control, api.Options{
 			DocsBase: cfg.DocsBase, Version: version, Logger: log,
@@ -72,7 +78,8 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) (err error) {
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	log.InfoContext(ctx, "serving", "address", listener.Addr().String(), "data", cfg.Data, "version", version)
-	g, ctx := errgroup.WithContext(ctx)
+	stopped := ctx
+	g, ctx := errgroup.WithContext(stopped)
 	g.Go(func() error { return h.run(ctx) })
 	g.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -87,12 +94,29 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) (err error) {
 		defer cancel()
 		return server.Shutdown(grace)
 	})
-	return g.Wait()
+	err = g.Wait()
+	if stopped.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // asked to stop while it was still starting
+	}
+	return err
+}
+
+// limitMemory has garbage collected sooner when memory grows: left alone, the
+// heap may double before it is, and a backup holds some 80 MiB of packs in the
+// making. Whoever sets GOMEMLIMIT knows better.
+func limitMemory(backups int) {
+	const base, backup = 64 << 20, 64 << 20 // bytes
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(base + int64(backups)*backup)
+	}
 }
 
 // lockData keeps a second service off the data directory; the lock goes with
 // the process.
 func lockData(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o711); err != nil { // #nosec G301 -- QEMU's user passes through to its disks; the files are 0600
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
 	f, err := os.OpenFile(filepath.Join(dir, "serve.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)

@@ -11,11 +11,11 @@ import (
 )
 
 func configCommand() *cobra.Command {
-	c := &cobra.Command{Use: "config", Short: "Look at the configuration"}
+	c := group("config", "Look at the configuration")
 	show := &cobra.Command{
 		Use:   "show",
 		Short: "Print the settings in force, secrets masked",
-		Args:  cobra.NoArgs,
+		Args:  usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(cmd.Flags(), os.Environ())
 			if err != nil {
@@ -35,7 +35,7 @@ func configCommand() *cobra.Command {
 }
 
 // settings are all settings as name=value, sorted.
-func (c config) settings() []string {
+func (c *config) settings() []string {
 	k := koanf.New(".")
 	for name, value := range c.values {
 		_ = k.Set(name, value) // plain values cannot fail

@@ -13,10 +13,11 @@ import (
 	"holdfast"
 	"holdfast/vault"
 	"holdfast/vault/check"
+	"holdfast/vault/keys"
 )
 
 func vaultCommand() *cobra.Command {
-	c := &cobra.Command{Use: "vault", Short: "Look after the vaults"}
+	c := group("vault", "Look after the vaults")
 	var account string
 	var readData bool
 	verify := &cobra.Command{
@@ -24,7 +25,7 @@ func vaultCommand() *cobra.Command {
 		Short: "Check the vaults: their structure, or every byte",
 		Long: `Check reads the vaults of a service's data directory while the service runs or
 not, prints what it found as JSON, and ends with status 5 if anything is damaged.`,
-		Args: cobra.NoArgs,
+		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			cfg, err := loadConfig(cmd.Flags(), os.Environ())
 			if err != nil {
@@ -65,11 +66,16 @@ func (in *installation) checkVaults(cmd *cobra.Command, account string, o check.
 		if errors.Is(err, vault.ErrNoVault) {
 			continue // no backup yet
 		}
+		out := map[string]any{"account": a.ID, "name": a.Name, "report": report}
+		if closed(err) {
+			out, err = map[string]any{"account": a.ID, "name": a.Name, "error": err.Error()}, nil
+			report.OK = false
+		}
 		if err != nil {
 			return fmt.Errorf("vault of %s: %w", a.ID, err)
 		}
 		damaged = damaged || !report.OK
-		if err := enc.Encode(map[string]any{"account": a.ID, "name": a.Name, "report": report}); err != nil {
+		if err := enc.Encode(out); err != nil {
 			return err
 		}
 	}
@@ -80,6 +86,11 @@ func (in *installation) checkVaults(cmd *cobra.Command, account string, o check.
 		return holdfast.E(holdfast.CodeBackupDamaged, "A vault is damaged; the report names the backups.")
 	}
 	return nil
+}
+
+// closed: a vault is so damaged that it does not even open.
+func closed(err error) bool {
+	return err != nil && (vault.IsDamage(err) || errors.Is(err, vault.ErrFormat) || errors.Is(err, keys.ErrWrongKey))
 }
 
 func (v *vaults) check(ctx context.Context, account holdfast.AccountID, o check.Options) (check.Report, error) {

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"holdfast"
+	"holdfast/store"
 	"holdfast/vault"
 	"holdfast/vault/blob"
 	"holdfast/vault/blob/limit"
@@ -101,6 +102,9 @@ func (v *vaults) create(ctx context.Context, account holdfast.AccountID, st blob
 // accountKey unwraps an account's key.
 func (in *installation) accountKey(ctx context.Context, account holdfast.AccountID) (keys.AccountKey, error) {
 	a, err := in.store.Account(ctx, account)
+	if errors.Is(err, store.ErrNotFound) {
+		return keys.AccountKey{}, holdfast.Wrap(holdfast.CodeNotFound, "vaults", "There is no account "+string(account)+".", err)
+	}
 	if err != nil {
 		return keys.AccountKey{}, fmt.Errorf("account %s: %w", account, err)
 	}

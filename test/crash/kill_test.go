@@ -40,7 +40,7 @@ func TestKills(t *testing.T) {
 // killBackup kills the service five times during one backup of a guest that
 // never stops writing.
 func (w *world) killBackup(t *testing.T) {
-	pause := w.watchPauses(t)
+	pause := service.WatchPauses(t, w.web)
 	job := w.Backup(t, w.owner.Key, w.vps)
 	written := w.killDuring(t, job)
 	w.first = w.completed(t, job)
@@ -51,7 +51,7 @@ func (w *world) killBackup(t *testing.T) {
 	if t.Logf("at most %d MiB were uploaded again after %d kills", again/mib, kills); again > kills*repeatable {
 		t.Errorf("of %d MiB uploaded, %d are too many", written/mib, again/mib)
 	}
-	pause.check(t)
+	pause.Check(t)
 	if ids := w.backups(t); !slices.Equal(ids, []string{w.first.BackupID}) {
 		t.Errorf("the backups are %v, the job's is %s", ids, w.first.BackupID)
 	}
@@ -61,13 +61,13 @@ func (w *world) killBackup(t *testing.T) {
 
 // killRestore kills the service five times during one restore of that backup.
 func (w *world) killRestore(t *testing.T) {
-	pause := w.watchPauses(t)
+	pause := service.WatchPauses(t, w.web)
 	job := w.Call(t, w.owner.Key, http.MethodPost, "/api/v2/vps/"+w.vps+"/backups/"+w.first.BackupID+"/actions/restore-to-payg", nil).Queued(t)
 	put(t, w.web+"/content", "changed")
 	w.killDuring(t, job)
 	var r struct{ VPSID string }
 	service.Answer{Body: w.Await(t, w.owner.Key, job, patience).Result}.Decode(t, &r)
-	pause.check(t)
+	pause.Check(t)
 	if made := w.cloudVMs(t); !slices.Equal(made, []string{r.VPSID}) {
 		t.Errorf("the Cloud VMs are %v, the job's is %s", made, r.VPSID)
 	}
@@ -75,8 +75,9 @@ func (w *world) killRestore(t *testing.T) {
 	if got := get(t, restored+"/content"); got != "kept" {
 		t.Errorf("the restored VM serves %q", got)
 	}
-	// The guest reads its log to the end before it goes on with it.
-	if got := number(t, get(t, restored+"/log/start?dev=/dev/vdb&dev=/dev/vdc")); got != w.entry {
+	// The guest reads its log to the end before it goes on with it; the last entry
+	// may be on the first disk only, and does not count then.
+	if got := number(t, get(t, restored+"/log/start?dev=/dev/vdb&dev=/dev/vdc")); got != w.entry && got+1 != w.entry {
 		t.Errorf("the restored log ends with %d, the backup's with %d", got, w.entry)
 	}
 	w.check(t)
@@ -89,20 +90,20 @@ func (w *world) killWhileStopped(t *testing.T) {
 	w.Stop(t)
 	w.Environ("HOLDFAST_FAULT=qemu.begin.stopped")
 	w.Start(t)
-	pause := w.watchPauses(t)
+	pause := service.WatchPauses(t, w.web)
 	job := w.Backup(t, w.owner.Key, w.vps)
 	select {
 	case <-w.Gone():
 	case <-time.After(patience):
 		t.Fatalf("the service was not killed\n%s", w.Log(t))
 	}
-	// That the guest writes again within its five seconds, pause.check tells.
+	// That the guest writes again within its five seconds, pause.Check tells.
 	for before := get(t, w.web+"/log/count"); get(t, w.web+"/log/count") == before; {
 	}
 	w.Environ()
 	w.Start(t)
 	b := w.completed(t, job)
-	pause.check(t)
+	pause.Check(t)
 	if ids := w.backups(t); len(ids) != 2 || !slices.Contains(ids, b.BackupID) {
 		t.Errorf("the backups are %v, the job's is %s", ids, b.BackupID)
 	}
@@ -142,12 +143,12 @@ func (w *world) killHypervisor(t *testing.T) {
 }
 
 // killDuring kills and restarts the service at five points between 10 and 90
-// percent of the job's bytes, at random in the fifths of that, and returns what
-// the killed processes had written. A vault takes a pack at once, so a job is
-// found up to a pack further than was meant.
+// percent of the job's bytes, at random in fifths, and returns what the killed
+// processes had written. A vault takes a pack at once, so a job is found up to a
+// pack further than was meant.
 func (w *world) killDuring(t *testing.T, job string) (written int64) {
 	t.Helper()
-	const fifth = 0.75 / kills
+	const fifth = 0.65 / kills
 	before := w.written(t)
 	for n := range kills {
 		at := 0.1 + fifth*(float64(n)+rand.Float64())

@@ -29,20 +29,9 @@ type job struct {
 	}
 }
 
-// call makes an API call and prints it as curl with its answer.
+// call makes an API call that queues an operation.
 func (d *demo) call(ctx context.Context, method, path string, body any) (answer, error) {
-	var b []byte
-	line := "curl -X " + method + " \"$HOLDFAST_URL" + path + "\" -H \"Authorization: Bearer $HOLDFAST_API_KEY\""
-	if body != nil {
-		var err error
-		if b, err = json.Marshal(body); err != nil {
-			return answer{}, err
-		}
-		line += " -H \"Content-Type: application/json\" -d '" + string(b) + "'"
-	}
-	fmt.Println("  $ " + line)
-	text, err := d.request(ctx, method, path, b)
-	fmt.Printf("  %s\n", bytes.TrimSpace(text))
+	text, err := d.shown(ctx, method, path, body)
 	if err != nil {
 		return answer{}, err
 	}
@@ -50,13 +39,30 @@ func (d *demo) call(ctx context.Context, method, path string, body any) (answer,
 	return a, json.Unmarshal(text, &a)
 }
 
-// get asks without printing.
+// get reads a resource.
 func (d *demo) get(ctx context.Context, path string, v any) error {
-	text, err := d.request(ctx, http.MethodGet, path, nil)
+	text, err := d.shown(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return err
 	}
 	return json.Unmarshal(text, v)
+}
+
+// shown makes an API call and prints it as curl with its answer.
+func (d *demo) shown(ctx context.Context, method, path string, body any) ([]byte, error) {
+	var b []byte
+	line := "curl -X " + method + " \"$HOLDFAST_URL" + path + "\" -H \"Authorization: Bearer $HOLDFAST_API_KEY\""
+	if body != nil {
+		var err error
+		if b, err = json.Marshal(body); err != nil {
+			return nil, err
+		}
+		line += " -H \"Content-Type: application/json\" -d '" + string(b) + "'"
+	}
+	fmt.Println("  $ " + line)
+	text, err := d.request(ctx, method, path, b)
+	fmt.Printf("  %s\n", bytes.TrimSpace(text))
+	return text, err
 }
 
 func (d *demo) request(ctx context.Context, method, path string, body []byte) ([]byte, error) {

@@ -8,10 +8,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -135,6 +137,9 @@ func (d *demo) restore(ctx context.Context, backup string) error {
 	if err != nil {
 		return err
 	}
+	if err := d.remember(job.Result.VPSID); err != nil {
+		return err
+	}
 	heading("Old and new, side by side")
 	cloud, err := d.web(ctx, job.Result.VPSID)
 	if err != nil {
@@ -189,7 +194,7 @@ func (d *demo) web(ctx context.Context, vps string) (string, error) {
 	}
 	for _, p := range v.ForwardedPorts {
 		if p.GuestPort == 80 {
-			return fmt.Sprintf("http://%s:%d", p.Address, p.HostPort), nil
+			return "http://" + net.JoinHostPort(p.Address, strconv.Itoa(p.HostPort)), nil
 		}
 	}
 	return "", errors.New("the VPS forwards no port 80")

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -96,13 +98,17 @@ func (d *demo) setup(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	made, err := d.cloudVMs()
+	if err != nil {
+		return err
+	}
 	for _, m := range vms {
 		switch {
-		case m.IsPayg:
+		case slices.Contains(made, m.ID):
 			if _, err := d.admin(ctx, "vps", "delete", m.ID, "--wait"); err != nil {
 				return err
 			}
-		case m.Name == vpsName:
+		case m.Name == vpsName && !m.IsPayg:
 			d.vps = m.ID
 		}
 	}
@@ -113,6 +119,25 @@ func (d *demo) setup(ctx context.Context) error {
 		return err
 	}
 	return d.makeRoom(ctx)
+}
+
+// cloudVMs are the ids of the Cloud VMs that runs of the demo made; others, made
+// by whoever tries the API, are left alone.
+func (d *demo) cloudVMs() ([]string, error) {
+	b, err := os.ReadFile(filepath.Join(d.dir, "cloud-vms"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return strings.Fields(string(b)), err
+}
+
+// remember notes a Cloud VM for the next run to remove.
+func (d *demo) remember(vps string) error {
+	made, err := d.cloudVMs()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(d.dir, "cloud-vms"), []byte(strings.Join(append(made, vps), "\n")), 0o600)
 }
 
 // accounts makes the demo's account, a foreign one, and their keys.
@@ -185,7 +210,7 @@ func (d *demo) makeRoom(ctx context.Context) error {
 	}
 	for i, b := range list.Backups {
 		if i >= slots-keepFree && strings.HasPrefix(b.Note, "demo: ") {
-			if _, err := d.request(ctx, "DELETE", path+"/"+b.ID, nil); err != nil {
+			if _, err := d.shown(ctx, http.MethodDelete, path+"/"+b.ID, nil); err != nil {
 				return err
 			}
 		}

@@ -59,8 +59,11 @@ func (s *Service) reap(t testing.TB) {
 // there should be none any more.
 func (s *Service) NoRemains(t testing.TB) {
 	t.Helper()
-	for _, name := range []string{"run", "scratch", "machines"} {
-		dir := s.place("host."+name, name)
+	places := []string{s.setting("host.run", s.in("run")), s.setting("host.scratch", s.in("scratch")), s.machines()}
+	if s.setting("host.driver", "qemu") == "sim" {
+		places = []string{filepath.Join(s.machines(), "machines")} // beside the simulator's own
+	}
+	for _, dir := range places {
 		entries, err := os.ReadDir(dir)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Error(err)
@@ -69,48 +72,4 @@ func (s *Service) NoRemains(t testing.TB) {
 			t.Errorf("left behind: %s", filepath.Join(dir, e.Name()))
 		}
 	}
-}
-
-// place is the directory of a setting, which lies in the data directory under
-// name when the test has not set it.
-func (s *Service) place(setting, name string) string {
-	dir := filepath.Join(s.Dir, name)
-	for i, a := range s.settings {
-		if value, ok := cutSetting(a, setting); ok && s.settings[i-1] == "--set" {
-			dir = value
-		}
-	}
-	return dir
-}
-
-// Site is where the vaults lie.
-func (s *Service) Site() string { return s.place("site", "vault") }
-
-// DiskFile is the file of a disk of a VPS, to look at or to write while the VPS
-// is stopped.
-func (s *Service) DiskFile(vps, disk string) string {
-	return filepath.Join(s.place("host.machines", "machines"), vps, "current", disk+".qcow2")
-}
-
-// Hypervisor is the process that runs a VPS.
-func (s *Service) Hypervisor(t testing.TB, vps string) int {
-	t.Helper()
-	found, err := vmtest.Strays("guest=" + vps)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(found) != 1 {
-		t.Fatalf("VPS %s is run by %v", vps, found)
-	}
-	return found[0].PID
-}
-
-// KillHypervisor ends the process that runs a VPS by SIGKILL, as a crash does.
-func (s *Service) KillHypervisor(t testing.TB, vps string) {
-	t.Helper()
-	pid := s.Hypervisor(t, vps)
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	vmtest.NoStrays(t, "guest="+vps)
 }

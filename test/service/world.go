@@ -3,7 +3,9 @@ package service
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
+	"strconv"
 	"testing"
 
 	"holdfast/internal/vmtest"
@@ -93,7 +95,7 @@ func (s *Service) Web(t testing.TB, key, vps string) string {
 	s.Want(t, http.StatusOK, key, http.MethodGet, "/api/v2/vps/"+vps, nil).Decode(t, &v)
 	for _, p := range v.ForwardedPorts {
 		if p.GuestPort == 80 {
-			return fmt.Sprintf("http://%s:%d", p.Address, p.HostPort)
+			return "http://" + net.JoinHostPort(p.Address, strconv.Itoa(p.HostPort))
 		}
 	}
 	t.Fatalf("VPS %s forwards no port 80", vps)

@@ -1,4 +1,4 @@
-package crash
+package service
 
 import (
 	"context"
@@ -9,29 +9,29 @@ import (
 	"holdfast/internal/vmtest"
 )
 
-// most is how long a guest may stay paused.
-const most = 5 * time.Second
+// mostPause is how long a guest may write nothing while it is backed up.
+const mostPause = 5 * time.Second
 
-// pauses finds the longest time in which a guest wrote nothing. It is never told
+// Pauses finds the longest time in which a guest wrote nothing. It is never told
 // too short, but too long by what lies between two questions.
-type pauses struct {
+type Pauses struct {
 	stop func()
 	done sync.WaitGroup
 	most time.Duration
 }
 
-// watchPauses asks the guest for its log's last entry all the time.
-func (w *world) watchPauses(t *testing.T) *pauses {
+// WatchPauses asks the guest behind web for its log's last entry all the time.
+func WatchPauses(t *testing.T, web string) *Pauses {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	p := &pauses{stop: cancel}
+	p := &Pauses{stop: cancel}
 	t.Cleanup(func() { cancel(); p.done.Wait() })
 	p.done.Go(func() {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
 		last, since := "", time.Now()
 		for {
-			now, err := vmtest.Get(ctx, w.web+"/log/count")
+			now, err := vmtest.Get(ctx, web+"/log/count")
 			if ctx.Err() != nil {
 				return
 			}
@@ -50,12 +50,13 @@ func (w *world) watchPauses(t *testing.T) *pauses {
 	return p
 }
 
-func (p *pauses) check(t *testing.T) {
+// Check ends the watch, and fails the test when the guest was paused too long.
+func (p *Pauses) Check(t *testing.T) {
 	t.Helper()
 	p.stop()
 	p.done.Wait()
 	t.Logf("the longest time without a write of the guest was %s", p.most)
-	if p.most > most {
+	if p.most > mostPause {
 		t.Errorf("the guest wrote nothing for %s", p.most)
 	}
 }

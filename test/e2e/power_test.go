@@ -1,0 +1,119 @@
+package e2e
+
+import (
+	"net/http"
+	"testing"
+
+	"holdfast/test/service"
+)
+
+// slow is a vault's rate in bytes per second at which a backup of 64 MiB takes
+// long enough for something to happen meanwhile.
+const slow = "12000000"
+
+// TestPower: whatever becomes of the guest or of QEMU, during backups and
+// between them, what is kept is an exact prefix of what the guest wrote. One
+// guest goes through it all.
+func TestPower(t *testing.T) {
+	s := service.New(t, service.Set("vault.bytes_per_second", slow))
+	owner := s.NewAccount(t, "owner")
+	vps := s.NewVPS(t, owner.ID, s.GuestImage(t), "web-01", true, logDisk, logDisk, 2*logDisk)
+	w := &powered{s, owner, vps, s.Web(t, owner.Key, vps)}
+	get(t, w.web+"/boots")
+	t.Run("off from inside", w.offFromInside)
+	t.Run("stop and start", w.stopAndStart)
+	t.Run("killed", w.killed)
+	s.Run(t, "vault", "check", "--account", owner.ID, "--read-data")
+}
+
+type powered struct {
+	*service.Service
+	owner    service.Account
+	vps, web string
+}
+
+// offFromInside: a guest that powers itself off in the middle does not take the
+// point in time with it, and the VPS is stopped afterwards.
+func (w *powered) offFromInside(t *testing.T) {
+	job := w.midway(t, "1")
+	get(t, w.web+"/poweroff")
+	b := w.result(t, w.Await(t, w.owner.Key, job, patience))
+	if b.Incremental != "full" || b.Consistency != "crash" {
+		t.Errorf("the backup is %+v", b)
+	}
+	w.VerifyLog(t, w.owner, b.BackupID)
+	w.stateBecomes(t, "stopped")
+	w.Run(t, "admin", "vps", "start", w.vps, "--wait")
+	w.stateBecomes(t, "running")
+}
+
+// stopAndStart: an operator's power actions are never refused for a backup,
+// which completes, or says why not.
+func (w *powered) stopAndStart(t *testing.T) {
+	get(t, w.web+"/boots")
+	job := w.midway(t, "2")
+	w.Run(t, "admin", "vps", "stop", w.vps, "--wait")
+	w.Run(t, "admin", "vps", "start", w.vps, "--wait")
+	get(t, w.web+"/boots")
+	j := w.Until(t, w.owner.Key, job, patience, func(service.Job) bool { return false })
+	if j.Status == "failed" {
+		if t.Logf("the backup failed: %+v", j.Error); j.Error == nil || j.Error.Code != "vps_state_changed" {
+			t.Errorf("the backup failed with %+v", j.Error)
+		}
+		return
+	}
+	b := w.result(t, j)
+	t.Logf("the backup is %+v", b)
+	w.VerifyLog(t, w.owner, b.BackupID)
+}
+
+// killed: change tracking does not survive QEMU's death, and the next backup
+// finds out what differs by reading everything.
+func (w *powered) killed(t *testing.T) {
+	startLog(t, w.web)
+	w.KillHypervisor(t, w.vps)
+	w.stateBecomes(t, "stopped")
+	w.Run(t, "admin", "vps", "start", w.vps, "--wait")
+	get(t, w.web+"/boots")
+	startLog(t, w.web)
+	b := backup(t, w.Service, w.owner.Key, w.vps)
+	if b.Incremental != "repair" || b.Consistency != "crash" {
+		t.Errorf("the backup is %+v", b)
+	}
+	stopLog(t, w.web)
+	w.VerifyLog(t, w.owner, b.BackupID)
+	if b := backup(t, w.Service, w.owner.Key, w.vps); b.Incremental != "incremental" {
+		t.Errorf("the backup after it is %+v", b)
+	}
+}
+
+// midway begins a backup of new data while the guest writes, and returns its
+// job when it has its point in time.
+func (w *powered) midway(t *testing.T, seed string) string {
+	t.Helper()
+	fill(t, w.web, seed)
+	startLog(t, w.web)
+	job := w.Backup(t, w.owner.Key, w.vps)
+	j := w.Until(t, w.owner.Key, job, patience, func(j service.Job) bool { return j.ProgressDetails.Current > 0 })
+	if j.Status != "in_progress" {
+		t.Fatalf("the backup is not midway: %+v", j)
+	}
+	return job
+}
+
+func (w *powered) result(t *testing.T, j service.Job) service.BackupResult {
+	t.Helper()
+	var b service.BackupResult
+	service.Answer{Body: j.Result}.Decode(t, &b)
+	return b
+}
+
+// stateBecomes waits until the API tells this power state.
+func (w *powered) stateBecomes(t *testing.T, want string) {
+	t.Helper()
+	eventually(t, "the VPS to be "+want, func() bool {
+		var v struct{ PowerState string }
+		w.Want(t, http.StatusOK, w.owner.Key, http.MethodGet, "/api/v2/vps/"+w.vps, nil).Decode(t, &v)
+		return v.PowerState == want
+	})
+}
