@@ -1,6 +1,7 @@
 package s3_test
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"testing"
@@ -180,5 +181,26 @@ func TestRememberedVersions(t *testing.T) {
 	put(t, a, "sessions/x", []byte("two"))
 	if got, err := b.Get(t.Context(), "sessions/x", 10); err != nil || string(got) != "two" {
 		t.Errorf("get = %q, %v", got, err)
+	}
+}
+
+// Blobs that go in parts are locked like others.
+func TestLockedParts(t *testing.T) {
+	c := s3test.Gateway(t).Bucket(t, "locked-parts", true)
+	c.Lock, c.Single, c.Part = &s3.Lock{For: time.Hour}, 5<<20, 5<<20
+	st := open(t, c)
+	if err := st.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	data := noise(12<<20, 1)
+	put(t, st, "packs/a", data)
+	if until, err := st.RetainedUntil(t.Context(), "packs/a"); err != nil || until.Before(time.Now().Add(50*time.Minute)) {
+		t.Errorf("until %s, %v", until, err)
+	}
+	if got, err := st.Get(t.Context(), "packs/a", 12<<20); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("get: %d bytes, %v", len(got), err)
+	}
+	if err := st.Delete(t.Context(), "packs/a"); !errors.Is(err, blob.ErrRetained) {
+		t.Errorf("delete: %v", err)
 	}
 }

@@ -20,14 +20,14 @@ import (
 	"holdfast/vault/blob/s3"
 )
 
-// The access key of the servers started here, and the secret one.
+// The keys of the servers started here.
 const (
-	AccessKey = "holdfasttest"
-	secretKey = "a secret of tests only"
+	AccessKey  = "holdfasttest"
+	SecretText = "a secret of tests only"
 )
 
 // SecretKey of the servers started here.
-func SecretKey() s3.Secret { return s3.NewSecret(secretKey) }
+func SecretKey() s3.Secret { return s3.NewSecret(SecretText) }
 
 // Server is a running S3 server.
 type Server struct {
@@ -71,7 +71,7 @@ func start(tb testing.TB, dir string, within ...string) *Server {
 		s := &Server{Endpoint: "http://" + addr, Dir: buckets, log: &syncBuffer{}}
 		args := append(slices.Clone(within), binary, "--quiet", "--keep-alive", "--port", addr, "posix", "--versioning-dir", versions, buckets)
 		cmd := exec.Command(args[0], args[1:]...)
-		cmd.Env = []string{"ROOT_ACCESS_KEY=" + AccessKey, "ROOT_SECRET_KEY=" + secretKey, "PATH=" + os.Getenv("PATH")}
+		cmd.Env = []string{"ROOT_ACCESS_KEY=" + AccessKey, "ROOT_SECRET_KEY=" + SecretText, "PATH=" + os.Getenv("PATH")}
 		cmd.Stdout, cmd.Stderr = s.log, s.log
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		if err := cmd.Start(); err != nil {
@@ -152,7 +152,7 @@ func (s *Server) Pid() int { return s.pid }
 func (s *Server) Bucket(tb testing.TB, name string, lock bool) s3.Config {
 	tb.Helper()
 	addr := s.Endpoint[len("http://"):]
-	c, err := minio.New(addr, &minio.Options{Creds: credentials.NewStaticV4(AccessKey, secretKey, ""), Region: "us-east-1", BucketLookup: minio.BucketLookupPath})
+	c, err := minio.New(addr, &minio.Options{Creds: credentials.NewStaticV4(AccessKey, SecretText, ""), Region: "us-east-1", BucketLookup: minio.BucketLookupPath})
 	if err != nil {
 		tb.Fatal(err)
 	}
