@@ -95,7 +95,7 @@ func TestProbeRefusesOthers(t *testing.T) {
 				r.URL.RawQuery = q.Encode()
 				pass.ServeHTTP(w, r)
 			}
-		}, ""},
+		}, "comes after"},
 		"does not delete": {func(http.Handler) handler {
 			return func(w http.ResponseWriter, r *http.Request, pass http.Handler) {
 				if r.Method == http.MethodDelete {

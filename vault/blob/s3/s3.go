@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,10 @@ type Storage struct {
 	versions  *versions    // nil when the bucket keeps none
 }
 
+// ownRetries stops the library from sleeping after the only attempt that it is
+// left. Nobody else in the program uses it.
+var ownRetries = sync.OnceFunc(func() { minio.DefaultRetryUnit = time.Nanosecond })
+
 // New prepares a storage; it does not speak to the server. See Probe.
 func New(c Config) (*Storage, error) {
 	c = c.filled()
@@ -39,6 +44,7 @@ func New(c Config) (*Storage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("s3: %w", err)
 	}
+	ownRetries()
 	lookup := minio.BucketLookupDNS
 	if c.PathStyle {
 		lookup = minio.BucketLookupPath

@@ -72,7 +72,11 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp.Body = &watched{body: resp.Body, watch: w, answer: true, limited: limit >= 0, left: limit}
 	if resp.StatusCode/100 == 3 && resp.StatusCode != http.StatusNotModified {
 		_ = resp.Body.Close() // nothing of it is used
-		return nil, fmt.Errorf("%w: status %d", errRedirect, resp.StatusCode)
+		err := fmt.Errorf("%w: status %d", errRedirect, resp.StatusCode)
+		if region := resp.Header.Get("X-Amz-Bucket-Region"); region != "" {
+			err = fmt.Errorf("%w; it says that the bucket is in the region %q", err, printable(region))
+		}
+		return nil, err
 	}
 	return resp, nil
 }
