@@ -51,6 +51,9 @@ func (r PaygRange) Size(req PaygRequest, sourceCores, sourceMemoryMiB int, neede
 		Instances: 1,
 	}
 	var fields []Field
+	need := CeilGb(neededBytes)
+	// Told by its own code, whatever the range begins with.
+	small := req.StorageGb != nil && *req.StorageGb > 0 && *req.StorageGb < need
 	for _, f := range []struct {
 		name     string
 		want     *int
@@ -61,7 +64,7 @@ func (r PaygRange) Size(req PaygRequest, sourceCores, sourceMemoryMiB int, neede
 		{"memoryGb", req.MemoryGb, r.MinMemoryGb, r.MaxMemoryGb, &out.MemoryGb},
 		{"storageGb", req.StorageGb, r.MinStorageGb, r.MaxStorageGb, &out.StorageGb},
 	} {
-		if f.want == nil {
+		if f.want == nil || f.out == &out.StorageGb && small {
 			continue
 		}
 		if *f.want < f.min || *f.want > f.max {
@@ -70,12 +73,15 @@ func (r PaygRange) Size(req PaygRequest, sourceCores, sourceMemoryMiB int, neede
 		}
 		*f.out = *f.want
 	}
+	if small {
+		told := Field{"/storageGb", fmt.Sprintf("storageGb must be at least %d, the larger of the source's storage and the backup's size.", need), CodeStorageTooSmall}
+		if len(fields) == 0 {
+			return CloudResources{}, InvalidField(told.Code, told.Pointer, told.Detail)
+		}
+		fields = append(fields, told)
+	}
 	if len(fields) > 0 {
 		return CloudResources{}, &Error{Code: CodeInvalidRequest, Msg: "The request body failed validation.", Fields: fields}
-	}
-	if need := CeilGb(neededBytes); out.StorageGb < need {
-		return CloudResources{}, InvalidField(CodeStorageTooSmall, "/storageGb",
-			fmt.Sprintf("storageGb must be at least %d, the larger of the source's storage and the backup's size.", need))
 	}
 	if out.StorageGb > r.MaxStorageGb {
 		return CloudResources{}, BlockerGate([]Code{CodeStorageLimitExceeded}).Err()

@@ -23,6 +23,8 @@ func TestPaygSize(t *testing.T) {
 		{"a byte more is a GiB more", PaygRequest{}, 1, 1024, 60*GiB + 1, CloudResources{1, 1, 61, 1}, "", nil},
 		{"asked for", PaygRequest{CPUCores: n(3), MemoryGb: n(5), StorageGb: n(99)}, 1, 1024, 80 * GiB, CloudResources{3, 5, 99, 1}, "", nil},
 		{"too small for the backup", PaygRequest{StorageGb: n(79)}, 1, 1024, 80 * GiB, CloudResources{}, CodeStorageTooSmall, []string{"/storageGb"}},
+		{"too small for the backup and for sale", PaygRequest{StorageGb: n(1)}, 1, 1024, 2 * GiB, CloudResources{}, CodeStorageTooSmall, []string{"/storageGb"}},
+		{"too small for sale only", PaygRequest{StorageGb: n(49)}, 1, 1024, 2 * GiB, CloudResources{}, CodeInvalidRequest, []string{"/storageGb"}},
 		{"every wrong field", PaygRequest{CPUCores: n(0), MemoryGb: n(257), StorageGb: n(49)}, 1, 1024, GiB, CloudResources{}, CodeInvalidRequest, []string{"/cpuCores", "/memoryGb", "/storageGb"}},
 		{"larger than is sold", PaygRequest{}, 1, 1024, 2001 * GiB, CloudResources{}, CodeStorageLimitExceeded, nil},
 	} {

@@ -41,7 +41,7 @@ func TestWrongBodies(t *testing.T) {
 		{restore, `{"cpuCores":1e99}`, "invalid_request", "/cpuCores:invalid_value"},
 		{restore, `{"memoryGb":0,"memoryGB":1}`, "invalid_request", "/memoryGB:unknown_field /memoryGb:invalid_value"},
 		{restore, `{"memoryGb":257}`, "invalid_request", "/memoryGb:invalid_value"},
-		{restore, `{"storageGb":49}`, "invalid_request", "/storageGb:invalid_value"},
+		{restore, `{"storageGb":49}`, "storage_too_small", "/storageGb:storage_too_small"},
 		{restore, `{"storageGb":2001}`, "invalid_request", "/storageGb:invalid_value"},
 		{restore, `{"storageGb":-1}`, "invalid_request", "/storageGb:invalid_value"},
 		{restore, `{"storageGb":79}`, "storage_too_small", "/storageGb:storage_too_small"},

@@ -75,8 +75,7 @@ func (c *Control) planRestore(ctx context.Context, q *store.Queries, caller Call
 	return p, nil
 }
 
-// chooseSize sizes the Cloud VM. When some sizes are out of range the others
-// are still checked against the backup, so that every fault is told at once.
+// chooseSize sizes the Cloud VM.
 func (c *Control) chooseSize(p *restorePlan, req holdfast.PaygRequest) (holdfast.CloudResources, []holdfast.Field) {
 	r, needed := c.options.PaygRange, p.facts.needed(p.backup)
 	size, err := r.Size(req, p.facts.vps.CPUCores, p.facts.vps.MemoryMiB, needed)
@@ -89,11 +88,6 @@ func (c *Control) chooseSize(p *restorePlan, req holdfast.PaygRequest) (holdfast
 		size, err = r.Size(req, p.facts.vps.CPUCores, p.facts.vps.MemoryMiB, 0)
 		size.StorageGb = holdfast.CeilGb(needed)
 		return size, faultsOf(err)
-	}
-	if !slices.ContainsFunc(faults, func(f holdfast.Field) bool { return f.Pointer == "/storageGb" }) {
-		only := holdfast.PaygRequest{StorageGb: req.StorageGb}
-		_, err = r.Size(only, p.facts.vps.CPUCores, p.facts.vps.MemoryMiB, needed)
-		faults = append(faults, faultsOf(err)...)
 	}
 	return size, faults
 }

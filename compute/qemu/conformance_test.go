@@ -50,7 +50,7 @@ func (h *harness) Write(id, disk string, off, length int64, pattern byte) error 
 	return converse(h.t, h.d, id, func(ctx context.Context, s *session) error {
 		var said string
 		err := s.Execute(ctx, "human-monitor-command", args{
-			"command-line": fmt.Sprintf(`qemu-io -d %s "write -P %d %d %d"`, diskDevice(disk), pattern, off, length),
+			"command-line": fmt.Sprintf(`qemu-io -d %s "write -f -P %d %d %d"`, diskDevice(disk), pattern, off, length),
 		}, &said)
 		if err == nil && strings.Contains(said, "rror") {
 			err = fmt.Errorf("qemu-io: %s", said)
