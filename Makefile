@@ -16,6 +16,9 @@ export HOLDFAST_MUST_RUN := all
 
 LINTER_VERSION := v2.15.0
 LINTER := build/bin/golangci-lint
+# The S3 server of the tests: a real one.
+S3_VERSION := v1.8.0
+S3_SERVER := build/bin/versitygw
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 # The rings of tests, by import path; what is in none of them needs no VM. The
@@ -55,12 +58,12 @@ build: check-go ## build/holdfast, one static binary
 test: test-unit test-race test-guests test-kills ## all tests of a change, the fast ones first
 
 .PHONY: test-unit
-test-unit: install-deps ## tests without VMs, but for those of test-race
+test-unit: install-deps $(S3_SERVER) ## tests without VMs, but for those of test-race
 	@packages=$$(go list -tags vm,faults ./... | grep -vE '$(RACE_RING)|$(GUEST_RING)|$(KILL_RING)'); \
 	$(call ring,-timeout 4m)
 
 .PHONY: test-race
-test-race: install-deps ## operation, control, vault and api under the race detector
+test-race: install-deps $(S3_SERVER) ## operation, control, vault and api under the race detector
 	@$(call packages,$(RACE_RING)); \
 	CGO_ENABLED=1 $(call ring,-race -timeout 4m)
 
@@ -75,7 +78,7 @@ test-kills: install-deps guest build ## SIGKILL in the middle: every operation s
 	$(call ring,-tags vm$(comma)faults -count=1 -p 1 -timeout 5m,-v)
 
 .PHONY: test-full
-test-full: install-deps guest build fuzz ## whole matrices and fuzzing, before a release (hours)
+test-full: install-deps $(S3_SERVER) guest build fuzz ## whole matrices and fuzzing, before a release (hours)
 	@$(call packages,.); \
 	HOLDFAST_FULL=1 CGO_ENABLED=1 $(call ring,-tags vm$(comma)faults -count=1 -race -p 1 -timeout 4h,-v)
 
@@ -89,7 +92,7 @@ fuzz: check-go ## every fuzz target for FUZZTIME (30s)
 	done
 
 .PHONY: bench
-bench: check-go ## benchmarks of the vault and the disks
+bench: check-go $(S3_SERVER) ## benchmarks of the vault and the disks
 	go test -run '^$$' -bench . -benchmem ./vault/... ./disk/...
 
 .PHONY: check
@@ -122,6 +125,16 @@ $(LINTER): Makefile | check-go
 		echo "building golangci-lint $(LINTER_VERSION) (a few minutes, once)"; \
 		GOBIN=$(CURDIR)/build/bin CGO_ENABLED=0 go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINTER_VERSION); \
 	fi
+
+# Its version is in the file's name, so that a newer one is built anew.
+$(S3_SERVER): build/bin/versitygw-$(S3_VERSION)
+	@ln -sf $(<F) $@
+
+build/bin/versitygw-$(S3_VERSION): | check-go
+	@echo "building versitygw $(S3_VERSION), the S3 server of the tests (a minute, once)"
+	@rm -f $(S3_SERVER)
+	@GOBIN=$(CURDIR)/build/bin CGO_ENABLED=0 go install github.com/versity/versitygw/cmd/versitygw@$(S3_VERSION)
+	@mv build/bin/versitygw $@
 
 .PHONY: clean
 clean: ## stop the demo and remove all that was built

@@ -92,7 +92,7 @@ func (a *admin) kit(cmd *cobra.Command, account string) error {
 	if err != nil {
 		return err
 	}
-	text, err := keys.Kit{Account: account, Key: key, IssuedAt: time.Now(), Vaults: []string{a.direct.vaultDir(id)}}.Text()
+	text, err := keys.Kit{Account: account, Key: key, IssuedAt: time.Now(), Vaults: []string{a.direct.vaultPlace(id)}}.Text()
 	if err != nil {
 		return err
 	}

@@ -99,10 +99,10 @@ func (in *installation) collectVaults(cmd *cobra.Command, account string, dry bo
 }
 
 func (in *installation) collectVault(ctx context.Context, a holdfast.Account, dry bool, wait time.Duration, tell func(collection) error) error {
-	if _, err := os.Stat(in.vaultDir(a.ID)); errors.Is(err, os.ErrNotExist) {
+	vs := &vaults{installation: in}
+	if vs.noVault(a.ID) {
 		return nil // no backup yet
 	}
-	vs := &vaults{installation: in}
 	st, err := vs.storage(a.ID)
 	if err != nil {
 		return err

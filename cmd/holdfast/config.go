@@ -25,7 +25,7 @@ type config struct {
 	Listen    string `koanf:"listen"`     // host:port of the HTTP API
 	Database  string `koanf:"database"`   // file of the database
 	MasterKey string `koanf:"master_key"` // file of the master key
-	Site      string `koanf:"site"`       // directory of the vaults
+	Site      string `koanf:"site"`       // of the vaults: a directory or s3://bucket/prefix
 	DocsBase  string `koanf:"docs_base"`  // URL before /errors/<code> in problems
 	Log       struct {
 		Level  string `koanf:"level"`  // debug, info, warn, error
@@ -58,7 +58,10 @@ type config struct {
 	Vault struct {
 		// BytesPerSecond limits what is written to the site; 0: no limit.
 		BytesPerSecond int64 `koanf:"bytes_per_second"`
+		// RequestsPerSecond limits the calls to the site; 0: no limit.
+		RequestsPerSecond int `koanf:"requests_per_second"`
 	} `koanf:"vault"`
+	S3 s3Config `koanf:"s3"`
 
 	values map[string]any // as they were given, by name
 }
@@ -70,7 +73,8 @@ var configDefaults = map[string]any{
 	"host.name":           "local", "host.region": "local", "host.driver": "qemu", "host.scratch_limit_mib": 10240,
 	"host.first_port": 20000, "host.last_port": 29999, "host.user": "", "host.accelerator": "",
 	"database": "", "master_key": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
-	"vault.bytes_per_second": 0,
+	"vault.bytes_per_second": 0, "vault.requests_per_second": 0,
+	"s3.endpoint": "", "s3.region": "us-east-1", "s3.credentials": "", "s3.ca": "", "s3.path_style": false, "s3.versions": false,
 }
 
 // configFlags are the settings that have a flag.
@@ -205,6 +209,8 @@ func (c *config) check() error {
 	add(c.Host.Driver == "qemu" || c.Host.Driver == "sim", "host.driver", "must be qemu or sim")
 	add(c.Host.FirstPort > 0 && c.Host.FirstPort <= c.Host.LastPort && c.Host.LastPort < 65536, "host.first_port", "first_port to last_port must be a range of ports")
 	add(new(slog.Level).UnmarshalText([]byte(c.Log.Level)) == nil, "log.level", "must be debug, info, warn or error")
+	add(c.Vault.BytesPerSecond >= 0 && c.Vault.RequestsPerSecond >= 0, "vault", "bytes_per_second and requests_per_second must be 0 or more")
+	add(!strings.Contains(c.Site, "://") || onS3(c.Site), "site", "must be a directory or s3://bucket/prefix")
 	add(c.Log.Format == "text" || c.Log.Format == "json", "log.format", "must be text or json")
 	add(c.Host.ScratchLimit >= 1, "host.scratch_limit_mib", "must be 1 or more")
 	add(c.Host.Name != "", "host.name", "must not be empty")

@@ -7,11 +7,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
+	"sync"
 
 	"holdfast"
 	"holdfast/control"
 	"holdfast/store"
+	"holdfast/vault/blob/s3"
 	"holdfast/vault/keys"
 )
 
@@ -22,6 +23,7 @@ type installation struct {
 	store   *store.Store
 	master  keys.MasterKey
 	control *control.Control
+	bucket  func() (*s3.Storage, error) // of the site, when it is on S3
 }
 
 // openInstallation opens the data directory. The service fills it at its first
@@ -35,6 +37,7 @@ func openInstallation(ctx context.Context, c config, create bool, log *slog.Logg
 		return nil, fmt.Errorf("database: %w", err)
 	}
 	in := &installation{config: c, store: st}
+	in.bucket = sync.OnceValues(func() (*s3.Storage, error) { return c.S3.open(c.Site) })
 	if in.master, err = masterKey(ctx, c.MasterKey, st, create, log); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
@@ -78,11 +81,6 @@ func masterKey(ctx context.Context, path string, st *store.Store, create bool, l
 	return key, st.Tx(ctx, func(tx *store.Tx) error {
 		return tx.PutMeta(ctx, store.MetaKeyCheck, []byte(key.Check()))
 	})
-}
-
-// vaultDir is where an account's vault lies at the local site.
-func (in *installation) vaultDir(account holdfast.AccountID) string {
-	return filepath.Join(in.config.Site, string(account))
 }
 
 // close ends the use of the data directory.

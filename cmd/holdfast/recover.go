@@ -13,30 +13,36 @@ import (
 	"holdfast"
 	"holdfast/disk/file"
 	"holdfast/vault"
+	"holdfast/vault/blob"
 	"holdfast/vault/blob/local"
 	"holdfast/vault/keys"
 )
 
 // recovery is what `holdfast recover` was asked for.
-type recovery struct{ vault, kit, backup, disk, output string }
+type recovery struct {
+	vault, kit, backup, disk, output string
+
+	s3 s3Config
+}
 
 func recoverCommand() *cobra.Command {
 	var r recovery
 	c := &cobra.Command{
-		Use:   "recover --vault DIR --kit FILE [--backup ID --disk NAME --output FILE]",
+		Use:   "recover --vault PLACE --kit FILE [--backup ID --disk NAME --output FILE]",
 		Short: "Write a disk of a backup as a raw image, from a vault and its recovery kit alone",
 		Long: `Recover needs no service, no database and no hypervisor: only the vault's
-directory and the account's recovery kit. Without --backup it lists the backups;
-without --disk it lists the disks of one.`,
+directory, or s3:// URL and keys, and the account's recovery kit. Without --backup
+it lists the backups; without --disk it lists the disks of one.`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context(), cmd.OutOrStdout()) },
 	}
 	f := c.Flags()
-	f.StringVar(&r.vault, "vault", "", "the vault's directory")
+	f.StringVar(&r.vault, "vault", "", "the vault's directory, or s3://bucket/prefix/account")
 	f.StringVar(&r.kit, "kit", "", "file with the text of the recovery kit")
 	f.StringVar(&r.backup, "backup", "", "id of the backup")
 	f.StringVar(&r.disk, "disk", "", "name of the disk")
 	f.StringVar(&r.output, "output", "", "file to write, which must not exist")
+	s3Flags(f, &r.s3)
 	return c
 }
 
@@ -85,12 +91,9 @@ func (r recovery) open(ctx context.Context) (*vault.Vault, error) {
 	if err != nil {
 		return nil, holdfast.Wrap(holdfast.CodeInvalidRequest, "recover", r.kit+" is not a recovery kit, or is not whole.", err)
 	}
-	if _, err := os.Stat(r.vault); err != nil { // a reader makes nothing
-		return nil, fmt.Errorf("vault: %w", err)
-	}
-	st, err := local.New(r.vault)
+	st, err := r.place()
 	if err != nil {
-		return nil, fmt.Errorf("vault: %w", err)
+		return nil, err
 	}
 	v, err := vault.OpenWithKit(ctx, st, kit)
 	switch {
@@ -102,6 +105,20 @@ func (r recovery) open(ctx context.Context) (*vault.Vault, error) {
 		return nil, holdfast.Wrap(holdfast.CodeBackupDamaged, "recover", "The vault's description is damaged, or of a newer version.", err)
 	}
 	return v, err
+}
+
+func (r recovery) place() (blob.Storage, error) {
+	if onS3(r.vault) {
+		return r.s3.open(r.vault)
+	}
+	if _, err := os.Stat(r.vault); err != nil { // a reader makes nothing
+		return nil, fmt.Errorf("vault: %w", err)
+	}
+	st, err := local.New(r.vault)
+	if err != nil {
+		return nil, fmt.Errorf("vault: %w", err)
+	}
+	return st, nil
 }
 
 // spoiled tells a damaged vault from a place that fails for now.

@@ -55,6 +55,9 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, in.close()) }()
+	if err := in.proveSite(ctx, log); err != nil {
+		return err
+	}
 	h, err := newHost(ctx, in, log)
 	if err != nil {
 		return err

@@ -94,7 +94,7 @@ func closed(err error) bool {
 }
 
 func (v *vaults) check(ctx context.Context, account holdfast.AccountID, o check.Options) (check.Report, error) {
-	if _, err := os.Stat(v.vaultDir(account)); errors.Is(err, os.ErrNotExist) {
+	if v.noVault(account) {
 		return check.Report{}, vault.ErrNoVault
 	}
 	st, err := v.storage(account)

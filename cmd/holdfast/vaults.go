@@ -10,12 +10,10 @@ import (
 	"holdfast/store"
 	"holdfast/vault"
 	"holdfast/vault/blob"
-	"holdfast/vault/blob/limit"
-	"holdfast/vault/blob/local"
 	"holdfast/vault/keys"
 )
 
-// vaults opens the accounts' vaults at the local site, and makes an account's
+// vaults opens the accounts' vaults at the site, and makes an account's
 // vault at its first use. Opened ones are kept: their index is.
 type vaults struct {
 	*installation
@@ -47,18 +45,6 @@ func (v *vaults) Open(ctx context.Context, account holdfast.AccountID) (*vault.V
 	}
 	v.open[account] = opened
 	return opened, nil
-}
-
-func (v *vaults) storage(account holdfast.AccountID) (blob.Storage, error) {
-	var st blob.Storage
-	st, err := local.New(v.vaultDir(account))
-	if err != nil {
-		return nil, fmt.Errorf("site: %w", err)
-	}
-	if n := v.config.Vault.BytesPerSecond; n > 0 {
-		st = limit.New(st, n)
-	}
-	return st, nil
 }
 
 // unlock opens a vault that is there. Whoever can write to the site could put

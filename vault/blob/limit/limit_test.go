@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"holdfast/vault/blob"
+	"holdfast/vault/blob/blobtest"
 	"holdfast/vault/blob/mem"
 )
 
@@ -35,5 +37,55 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 	cancel(errors.New("over"))
 	if err := New(mem.New(), 1).PutNew(ctx, "packs/a", make([]byte, 4<<20)); err == nil {
 		t.Error("an ended context did not end the wait")
+	}
+}
+
+func TestRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := NewRates(mem.New(), Rates{Requests: 10})
+		start := time.Now()
+		if err := st.PutNew(t.Context(), "packs/a", make([]byte, 5<<20)); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			if _, err := st.Stat(t.Context(), "packs/a"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := st.Get(t.Context(), "packs/a", 5<<20); err != nil {
+				t.Fatal(err)
+			}
+			for _, err := range st.List(t.Context(), "packs/") {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := st.Delete(t.Context(), "packs/a"); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took < 1500*time.Millisecond || took > 1700*time.Millisecond {
+			t.Errorf("17 requests at 10/s took %s", took)
+		}
+	})
+}
+
+func TestConformance(t *testing.T) {
+	blobtest.Run(t, func(*testing.T) blob.Storage { return NewRates(mem.New(), Rates{Bytes: 1 << 30, Requests: 100_000}) })
+}
+
+// retainer is a storage that can retain.
+type retainer struct{ blob.Storage }
+
+func (retainer) Retain(context.Context, string, time.Time) error { return nil }
+func (retainer) RetainedUntil(context.Context, string) (time.Time, error) {
+	return time.Time{}, nil
+}
+
+func TestRetainerIsFound(t *testing.T) {
+	if blob.AsRetainer(NewRates(mem.New(), Rates{})) != nil {
+		t.Error("a retainer where there is none")
+	}
+	if _, ok := blob.AsRetainer(NewRates(retainer{mem.New()}, Rates{})).(retainer); !ok {
+		t.Error("the retainer is not found")
 	}
 }
