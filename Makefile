@@ -65,7 +65,7 @@ test-unit: install-deps $(S3_SERVER) ## tests without VMs, but for those of test
 .PHONY: test-race
 test-race: install-deps $(S3_SERVER) ## operation, control, vault and api under the race detector
 	@$(call packages,$(RACE_RING)); \
-	CGO_ENABLED=1 $(call ring,-race -timeout 4m)
+	CGO_ENABLED=1 $(call ring,-race -timeout 8m)
 
 .PHONY: test-guests
 test-guests: install-deps guest build ## real guests: live backups, incrementals, restores that boot
