@@ -23,7 +23,6 @@ type (
 	jobNoun     struct{}
 	requestNoun struct{}
 	imageNoun   struct{}
-	vaultNoun   struct{}
 )
 
 func (accountNoun) prefix() string { return "acct" }
@@ -34,7 +33,6 @@ func (backupNoun) prefix() string  { return "bkp" }
 func (jobNoun) prefix() string     { return "job" }
 func (requestNoun) prefix() string { return "req" }
 func (imageNoun) prefix() string   { return "img" }
-func (vaultNoun) prefix() string   { return "vault" }
 
 // The identifiers, one type a noun.
 type (
@@ -46,7 +44,6 @@ type (
 	JobID     = ID[jobNoun]
 	RequestID = ID[requestNoun]
 	OSImageID = ID[imageNoun]
-	VaultID   = ID[vaultNoun]
 )
 
 // NewID makes an identifier from the present time and fresh randomness. It is

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -42,18 +40,9 @@ func collectCommand() *cobra.Command {
 needs, while the service runs or not. It prints its plan and what it did as JSON.
 A backup that was running when it began is waited for; if that takes longer than
 --wait, the collection is gone on with the next time, and the status is 4.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			cfg, err := loadConfig(cmd.Flags(), os.Environ())
-			if err != nil {
-				return err
-			}
-			in, err := openInstallation(cmd.Context(), cfg, false, slog.New(slog.DiscardHandler))
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, in.close()) }()
-			return in.collectVaults(cmd, account, dry, wait)
+		Args: usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return onInstallation(cmd, func(in *installation) error { return in.collectVaults(cmd, account, dry, wait) })
 		},
 	}
 	configFlags(c.Flags())

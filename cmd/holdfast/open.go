@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync"
 
+	"github.com/spf13/cobra"
+
 	"holdfast"
 	"holdfast/control"
 	"holdfast/store"
@@ -85,3 +87,17 @@ func masterKey(ctx context.Context, path string, st *store.Store, create bool, l
 
 // close ends the use of the data directory.
 func (in *installation) close() error { return in.store.Close() }
+
+// onInstallation runs a command over the data directory that its flags name.
+func onInstallation(cmd *cobra.Command, do func(*installation) error) (err error) {
+	cfg, err := loadConfig(cmd.Flags(), os.Environ())
+	if err != nil {
+		return err
+	}
+	in, err := openInstallation(cmd.Context(), cfg, false, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.close()) }()
+	return do(in)
+}

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -26,17 +24,8 @@ func vaultCommand() *cobra.Command {
 		Long: `Check reads the vaults of a service's data directory while the service runs or
 not, prints what it found as JSON, and ends with status 5 if anything is damaged.`,
 		Args: usage(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			cfg, err := loadConfig(cmd.Flags(), os.Environ())
-			if err != nil {
-				return err
-			}
-			in, err := openInstallation(cmd.Context(), cfg, false, slog.New(slog.DiscardHandler))
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, in.close()) }()
-			return in.checkVaults(cmd, account, check.Options{ReadData: readData})
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return onInstallation(cmd, func(in *installation) error { return in.checkVaults(cmd, account, check.Options{ReadData: readData}) })
 		},
 	}
 	configFlags(verify.Flags())

@@ -42,12 +42,6 @@ func Set(name, value string) Option {
 // Binary uses another build of the service.
 func Binary(path string) Option { return func(s *Service) { s.binary = path } }
 
-// Env adds to the environment of the service.
-func Env(kv string) Option { return func(s *Service) { s.environ = append(s.environ, kv) } }
-
-// Data uses a directory that exists, instead of a new one.
-func Data(dir string) Option { return func(s *Service) { s.Dir = dir } }
-
 // New prepares a service and starts it. When the test ends, the service is
 // stopped, its machines are deleted, and no process of it may be left.
 func New(t testing.TB, options ...Option) *Service {
@@ -56,18 +50,16 @@ func New(t testing.TB, options ...Option) *Service {
 	for _, o := range options {
 		o(s)
 	}
-	if s.Dir == "" {
-		dir, err := os.MkdirTemp("/tmp", "hf") // short: sockets have 107 bytes
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := os.RemoveAll(dir); err != nil {
-				t.Errorf("remove the data directory: %v", err)
-			}
-		})
-		s.Dir = dir
+	dir, err := os.MkdirTemp("/tmp", "hf") // short: sockets have 107 bytes
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("remove the data directory: %v", err)
+		}
+	})
+	s.Dir = dir
 	if s.binary == "" {
 		s.binary = Build(t)
 	}
