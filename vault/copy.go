@@ -33,10 +33,13 @@ type Copied struct {
 }
 
 // InitCopy makes a vault in an empty storage that backups of this one can be
-// copied to: it has the same ring and parameters. c gives the account and the
-// wraps. A vault that is there already is blob.ErrExists.
+// copied to: it has the same parameters. c gives the account, its ring as it is
+// now, and the wraps of it. Another account's is ErrNotACopy; a vault that is
+// there already is blob.ErrExists.
 func (v *Vault) InitCopy(ctx context.Context, st blob.Storage, c Config) (*Vault, error) {
-	c.Ring = v.ring
+	if !c.Ring.IsZero() && c.Ring.ParamKey() != v.ring.get().ParamKey() {
+		return nil, fmt.Errorf("init vault: %w", ErrNotACopy)
+	}
 	c.params = &v.params
 	return Init(ctx, st, c)
 }
@@ -58,7 +61,7 @@ func (v *Vault) Copy(ctx context.Context, to *Vault, session, backup string, o C
 }
 
 func (v *Vault) alike(o *Vault) bool {
-	return v.ring.ParamKey() == o.ring.ParamKey() && v.params.ChunkSize == o.params.ChunkSize
+	return v.ring.get().ParamKey() == o.ring.get().ParamKey() && v.params.ChunkSize == o.params.ChunkSize
 }
 
 func (c *copier) run(ctx context.Context, session, backup string) error {

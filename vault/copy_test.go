@@ -247,6 +247,9 @@ func TestCopyRefusals(t *testing.T) {
 	if _, err := v.InitCopy(t.Context(), dst, o.config()); !errors.Is(err, blob.ErrExists) {
 		t.Errorf("a vault that is there: %v", err)
 	}
+	if _, err := v.InitCopy(t.Context(), mem.New(), newOwner().config()); !errors.Is(err, vault.ErrNotACopy) {
+		t.Errorf("another account's ring: %v", err)
+	}
 }
 
 // A backup that is deleted while it is copied ends the copy, at whichever place
