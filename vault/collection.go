@@ -46,11 +46,18 @@ type CollectOptions struct {
 	// Wait bounds the whole waiting for sessions; 0 is no bound. What is not over
 	// by then is a *WaitingError, and the next collection goes on from there.
 	Wait time.Duration
+	// Watch, if set, remembers how far sessions had come, so that Idle goes on over
+	// several collections that each wait only for a little.
+	Watch *SessionWatch
 	// Poll is the time between two looks at the sessions; 0 means a second.
 	Poll time.Duration
 	// Progress, if set, is told of each stage, with what is done and to be done of it.
 	Progress func(stage string, done, total int)
 }
+
+// SessionWatch is what a process has seen of the sessions of one vault. The zero
+// value has seen nothing; it serves one collection at a time.
+type SessionWatch struct{ seen map[string]progress }
 
 // SessionState is what a collector's caller knows of a session.
 type SessionState int
@@ -78,6 +85,12 @@ func (o CollectOptions) withDefaults() CollectOptions {
 	}
 	if o.Progress == nil {
 		o.Progress = func(string, int, int) {}
+	}
+	if o.Watch == nil {
+		o.Watch = &SessionWatch{}
+	}
+	if o.Watch.seen == nil {
+		o.Watch.seen = map[string]progress{}
 	}
 	return o
 }
