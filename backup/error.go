@@ -2,6 +2,7 @@ package backup
 
 import (
 	"errors"
+	"time"
 
 	"holdfast"
 	"holdfast/disk"
@@ -30,6 +31,9 @@ func explain(op string, err error) error {
 	if errors.Is(err, vault.ErrFormat) {
 		return holdfast.Wrap(holdfast.CodeBackupDamaged, op, "The description of the account's vault does not verify, so nothing was done. Tell the operator.", err)
 	}
+	if locked, ok := errors.AsType[*vault.RetainedError](err); ok {
+		return holdfast.Wrap(holdfast.CodeBackupLocked, op, "The backup is locked: nobody can delete it before "+locked.Until.UTC().Format(time.RFC3339)+".", err)
+	}
 	if errors.Is(err, vault.ErrNoBackup) || errors.Is(err, vault.ErrDeleted) || errors.Is(err, vault.ErrNoVault) {
 		return holdfast.Wrap(holdfast.CodeBackupNotFound, op, "The backup is not there any more. Choose another one.", err)
 	}
@@ -47,6 +51,9 @@ func explain(op string, err error) error {
 func explainPlace(op, place string, err error) error {
 	if _, done := errors.AsType[*holdfast.Error](err); done {
 		return err
+	}
+	if locked, ok := errors.AsType[*vault.RetainedError](err); ok {
+		return holdfast.Wrap(holdfast.CodeBackupLocked, op, "At "+place+" nobody can delete the backup before "+locked.Until.UTC().Format(time.RFC3339)+".", err)
 	}
 	_, damaged := errors.AsType[*vault.DamagedError](err)
 	switch {

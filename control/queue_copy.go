@@ -14,8 +14,8 @@ import (
 // How long upkeep that failed waits for its next operation, which tries several
 // times itself.
 const (
-	upkeepAgain  = 10 * time.Minute
-	damagedAgain = time.Hour
+	upkeepAgain = 10 * time.Minute
+	finalAgain  = time.Hour // what only an operator, or a date, can change
 )
 
 // wantCopies notes that a completed backup is to be copied to every further place.
@@ -112,10 +112,13 @@ func copyFailed(ctx context.Context, e *ending) error {
 		return err
 	}
 	c.Error, c.DueAt = e.failure.Message, now.Add(upkeepAgain)
+	if e.failure.Code == holdfast.CodeBackupDamaged || e.failure.Code == holdfast.CodeBackupLocked {
+		c.DueAt = now.Add(finalAgain)
+	}
 	switch {
 	case from == holdfast.CopyDeleting:
 	case e.failure.Code == holdfast.CodeBackupDamaged:
-		c.State, c.DueAt = holdfast.CopyDamaged, now.Add(damagedAgain)
+		c.State = holdfast.CopyDamaged
 	default:
 		c.State = holdfast.CopyFailed
 	}

@@ -100,3 +100,20 @@ func (t *Tx) DeleteCopy(ctx context.Context, backup holdfast.BackupID, place str
 		Where("backup_id = ? AND place = ? AND state = ?", backup, place, holdfast.CopyDeleting).Exec(ctx)
 	return touched("delete copy", res, err)
 }
+
+// ResetCopies has everything copied to a place anew: the account's vault there was
+// lost.
+func (t *Tx) ResetCopies(ctx context.Context, account holdfast.AccountID, place string) error {
+	_, err := t.db.NewUpdate().Model((*copyRow)(nil)).
+		Set("state = ?", holdfast.CopyPending).Set("completed_at = 0").Set("bytes = 0").Set("due_at = ?", toMicros(t.clock.lease())).
+		Where("account_id = ? AND place = ? AND state = ?", account, place, holdfast.CopyComplete).Exec(ctx)
+	t.queued = true // whoever plans the upkeep has news
+	return failed("reset copies", err)
+}
+
+// HasBackups reports whether an account has a completed backup, of any VPS.
+func (q *queries) HasBackups(ctx context.Context, account holdfast.AccountID) (bool, error) {
+	n, err := q.db.NewSelect().Model((*backupRow)(nil)).
+		Where("account_id = ? AND status = ?", account, holdfast.BackupCompleted).Limit(1).Count(ctx)
+	return n > 0, failed("has backups", err)
+}

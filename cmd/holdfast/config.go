@@ -60,8 +60,13 @@ type config struct {
 		BytesPerSecond int64 `koanf:"bytes_per_second"`
 		// RequestsPerSecond limits the calls to the site; 0: no limit.
 		RequestsPerSecond int `koanf:"requests_per_second"`
+		// CollectAfter is how long after a deletion its space is collected; 0: only by
+		// `vault collect`.
+		CollectAfter time.Duration `koanf:"collect_after"`
 	} `koanf:"vault"`
 	S3 s3Config `koanf:"s3"`
+	// Copies are the further places of every backup.
+	Copies []copyConfig `koanf:"copies"`
 
 	values map[string]any // as they were given, by name
 }
@@ -73,8 +78,9 @@ var configDefaults = map[string]any{
 	"host.name":           "local", "host.region": "local", "host.driver": "qemu", "host.scratch_limit_mib": 10240,
 	"host.first_port": 20000, "host.last_port": 29999, "host.user": "", "host.accelerator": "",
 	"database": "", "master_key": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
-	"vault.bytes_per_second": 0, "vault.requests_per_second": 0,
+	"vault.bytes_per_second": 0, "vault.requests_per_second": 0, "vault.collect_after": "1m", "copies": "",
 	"s3.endpoint": "", "s3.region": "us-east-1", "s3.credentials": "", "s3.ca": "", "s3.path_style": false, "s3.versions": false,
+	"s3.lock": "0s", "s3.lock_mode": lockCompliance,
 }
 
 // configFlags are the settings that have a flag.
@@ -104,7 +110,7 @@ func loadConfig(fs *pflag.FlagSet, environ []string) (config, error) {
 	var c config
 	err := k.UnmarshalWithConf("", &c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
 		Result: &c, TagName: "koanf", WeaklyTypedInput: true, ErrorUnused: true,
-		DecodeHook: mapstructure.StringToTimeDurationHookFunc(),
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(copiesHook, daysHook, mapstructure.StringToTimeDurationHookFunc()),
 	}})
 	if err != nil {
 		return config{}, holdfast.Wrap(holdfast.CodeInvalidRequest, "config", "The configuration cannot be read.", err)
@@ -190,6 +196,7 @@ func (c *config) derive() {
 			*d.at = filepath.Join(c.Data, d.name)
 		}
 	}
+	c.deriveCopies()
 }
 
 func (c *config) check() error {
@@ -211,12 +218,16 @@ func (c *config) check() error {
 	add(new(slog.Level).UnmarshalText([]byte(c.Log.Level)) == nil, "log.level", "must be debug, info, warn or error")
 	add(c.Vault.BytesPerSecond >= 0 && c.Vault.RequestsPerSecond >= 0, "vault", "bytes_per_second and requests_per_second must be 0 or more")
 	add(!strings.Contains(c.Site, "://") || onS3(c.Site), "site", "must be a directory or s3://bucket/prefix")
+	add(c.S3.Lock == 0 || onS3(c.Site) && c.S3.Lock >= minLock && c.S3.Lock <= maxLock, "s3.lock", "must be 0 or from 1m to ten years (87600h), of a site that is a bucket")
+	add(c.S3.LockMode == lockCompliance || c.S3.LockMode == lockGovernance, "s3.lock_mode", "must be compliance or governance")
 	add(c.Log.Format == "text" || c.Log.Format == "json", "log.format", "must be text or json")
 	add(c.Host.ScratchLimit >= 1, "host.scratch_limit_mib", "must be 1 or more")
 	add(c.Host.Name != "", "host.name", "must not be empty")
 	add(c.Host.Region != "", "host.region", "must not be empty")
 	add(c.Vault.BytesPerSecond >= 0, "vault.bytes_per_second", "must be 0, for no limit, or more")
 	add(c.Host.Accelerator == "" || c.Host.Accelerator == "tcg" || c.Host.Accelerator == "kvm", "host.accelerator", "must be tcg or kvm")
+	add(c.Vault.CollectAfter >= 0, "vault.collect_after", "must be 0, for never, or more")
+	bad = append(bad, c.checkCopies()...)
 	if len(bad) > 0 {
 		return &holdfast.Error{Code: holdfast.CodeInvalidRequest, Op: "config", Msg: "The configuration is wrong.", Fields: bad}
 	}

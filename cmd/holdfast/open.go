@@ -7,14 +7,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"sync"
 
 	"github.com/spf13/cobra"
 
 	"holdfast"
 	"holdfast/control"
 	"holdfast/store"
-	"holdfast/vault/blob/s3"
 	"holdfast/vault/keys"
 )
 
@@ -25,7 +23,7 @@ type installation struct {
 	store   *store.Store
 	master  keys.MasterKey
 	control *control.Control
-	bucket  func() (*s3.Storage, error) // of the site, when it is on S3
+	sites   []*site // the first one first
 }
 
 // openInstallation opens the data directory. The service fills it at its first
@@ -39,7 +37,7 @@ func openInstallation(ctx context.Context, c config, create bool, log *slog.Logg
 		return nil, fmt.Errorf("database: %w", err)
 	}
 	in := &installation{config: c, store: st}
-	in.bucket = sync.OnceValues(func() (*s3.Storage, error) { return c.S3.open(c.Site) })
+	in.sites = sitesOf(c)
 	if in.master, err = masterKey(ctx, c.MasterKey, st, create, log); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}

@@ -55,7 +55,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, in.close()) }()
-	if err := in.proveSite(ctx, log); err != nil {
+	if err := in.sites[0].prove(ctx, in.store); err != nil {
 		return err
 	}
 	h, err := newHost(ctx, in, log)

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"holdfast"
+	"holdfast/store"
+	"holdfast/vault"
+	"holdfast/vault/blob"
+)
+
+// Twin implements backup.Vaults.
+func (v *vaults) Twin(ctx context.Context, account holdfast.AccountID, place string) (*vault.Vault, error) {
+	s, err := v.site(place)
+	if err != nil {
+		return nil, err
+	}
+	return v.at(ctx, account, s, func(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
+		made, away, err := v.twinOfAny(ctx, account, st, s)
+		if made == nil && err == nil {
+			err = errors.Join(vault.ErrNoVault, away)
+		}
+		if err != nil {
+			return nil, err
+		}
+		// Whatever was copied here before is not here any more.
+		return made, v.store.Tx(ctx, func(tx *store.Tx) error { return tx.ResetCopies(ctx, account, place) })
+	})
+}
+
+// remake makes the vault at the first place anew, where another place has it: what
+// is backed up from now on must fit the copies. Nil and no error: there is none.
+func (v *vaults) remake(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
+	made, away, err := v.twinOfAny(ctx, account, st, v.sites[0])
+	if made != nil || err != nil || away == nil {
+		return made, err
+	}
+	// Only an account that never completed a backup certainly has no vault anywhere.
+	if known, err := v.store.HasBackups(ctx, account); err != nil || known {
+		return nil, errors.Join(err, fmt.Errorf("the vault is not at the first place, and whether it is at another one cannot be told: %w", away))
+	}
+	return nil, nil //nolint:nilnil // there is none
+}
+
+// twinOfAny makes a vault as a copy of the account's at any other site. away is why
+// a site could not be asked.
+func (v *vaults) twinOfAny(ctx context.Context, account holdfast.AccountID, st blob.Storage, at *site) (made *vault.Vault, away, err error) {
+	for _, s := range v.sites {
+		if s == at || s.mounted() && s.none(account) {
+			continue
+		}
+		from, err := s.storage(account)
+		if err == nil {
+			made, err = v.twin(ctx, account, from, st)
+		}
+		switch {
+		case err == nil:
+			return made, nil, nil
+		case !errors.Is(err, vault.ErrNoVault):
+			away = errors.Join(away, fmt.Errorf("%s: %w", s.name, err))
+		}
+	}
+	return nil, away, nil
+}
+
+// twin makes a copy of the vault in one storage in another.
+func (v *vaults) twin(ctx context.Context, account holdfast.AccountID, from, to blob.Storage) (*vault.Vault, error) {
+	source, err := v.unlock(ctx, account, from)
+	if err != nil {
+		return nil, err
+	}
+	_, key, ring, err := vault.Unlock(ctx, from, v.master)
+	if err != nil {
+		return nil, err
+	}
+	a, err := v.store.Account(ctx, account)
+	if err != nil {
+		return nil, fmt.Errorf("account %s: %w", account, err)
+	}
+	made, err := source.InitCopy(ctx, to, vault.Config{
+		Account: string(account), Ring: ring, WrappedAccount: a.WrappedKey,
+		MasterCheck: v.master.Check(), WrappedRing: key.WrapRing(string(account), ring),
+	})
+	if errors.Is(err, blob.ErrExists) {
+		return v.unlock(ctx, account, to)
+	}
+	return made, err
+}
