@@ -42,13 +42,20 @@ func (q *queries) Copy(ctx context.Context, backup holdfast.BackupID, place stri
 	})
 }
 
-// Copies lists the copies of backups, by place.
-func (q *queries) Copies(ctx context.Context, backups ...holdfast.BackupID) ([]holdfast.BackupCopy, error) {
-	if len(backups) == 0 {
-		return nil, nil
-	}
+// Copies lists the copies of a backup, by place.
+func (q *queries) Copies(ctx context.Context, backup holdfast.BackupID) ([]holdfast.BackupCopy, error) {
 	return all[copyRow](ctx, q, "copies", func(s *bun.SelectQuery) *bun.SelectQuery {
-		return s.Where("backup_id IN (?)", bun.List(backups)).Order("backup_id", "place")
+		return s.Where("backup_id = ?", backup).Order("place")
+	})
+}
+
+// AllCopies lists the copies of all backups, or of an account's, by backup and place.
+func (q *queries) AllCopies(ctx context.Context, account holdfast.AccountID) ([]holdfast.BackupCopy, error) {
+	return all[copyRow](ctx, q, "all copies", func(s *bun.SelectQuery) *bun.SelectQuery {
+		if account != "" {
+			s = s.Where("account_id = ?", account)
+		}
+		return s.Order("backup_id", "place")
 	})
 }
 
@@ -91,6 +98,7 @@ func (t *Tx) InsertCopy(ctx context.Context, c holdfast.BackupCopy) error {
 func (t *Tx) SetCopy(ctx context.Context, c holdfast.BackupCopy, from holdfast.CopyState) error {
 	res, err := t.db.NewUpdate().Model(newCopyRow(c)).Column("state", "bytes", "completed_at", "error", "due_at").
 		WherePK().Where("state = ?", from).Exec(ctx)
+	t.queued = true // whoever plans the upkeep has news
 	return touched("set copy", res, err)
 }
 

@@ -118,6 +118,13 @@ func (q *queries) Upkeep(ctx context.Context, kind holdfast.Kind, account holdfa
 	})
 }
 
+// Running lists the operations of a kind that a runner holds.
+func (q *queries) Running(ctx context.Context, kind holdfast.Kind) ([]holdfast.Operation, error) {
+	return all[operationRow](ctx, q, "running operations", func(s *bun.SelectQuery) *bun.SelectQuery {
+		return s.Where("kind = ? AND status = ?", kind, holdfast.OperationInProgress).Order("created_at", "id")
+	})
+}
+
 // OperationFilter narrows a list of operations; empty fields do not.
 type OperationFilter struct {
 	Resource string // the id of a VPS or a backup

@@ -37,7 +37,7 @@ func openInstallation(ctx context.Context, c config, create bool, log *slog.Logg
 		return nil, fmt.Errorf("database: %w", err)
 	}
 	in := &installation{config: c, store: st}
-	in.sites = sitesOf(c)
+	in.sites = sitesOf(c, log)
 	if in.master, err = masterKey(ctx, c.MasterKey, st, create, log); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,17 +30,18 @@ type site struct {
 	s3     s3Config
 	rates  limit.Rates
 	bucket func() (*s3.Storage, error) // when it is on S3
+	log    *slog.Logger
 
 	mu     sync.Mutex
 	proved bool
 }
 
 // sitesOf are all sites, the first one first.
-func sitesOf(c config) []*site {
+func sitesOf(c config, log *slog.Logger) []*site {
 	var sites []*site
 	for i, p := range append([]copyConfig{{firstPlace, c.Site, c.S3}}, c.Copies...) {
 		sites = append(sites, &site{
-			name: p.Name, where: p.Site, first: i == 0, s3: p.S3,
+			name: p.Name, where: p.Site, first: i == 0, s3: p.S3, log: log,
 			rates:  limit.Rates{Bytes: c.Vault.BytesPerSecond, Requests: c.Vault.RequestsPerSecond},
 			bucket: sync.OnceValues(func() (*s3.Storage, error) { return p.S3.open(p.Site) }),
 		})
@@ -146,6 +148,7 @@ func (s *site) prove(ctx context.Context, st *store.Store) error {
 		if err := bucket.Probe(ctx); err != nil {
 			return fmt.Errorf("site %s: %w", s.where, err)
 		}
+		s.log.InfoContext(ctx, "the site is suitable for vaults", "site", s.where)
 		if err := st.Tx(ctx, func(tx *store.Tx) error { return tx.PutMeta(ctx, s.meta(), []byte(place)) }); err != nil {
 			return err
 		}

@@ -18,12 +18,12 @@ func (v *vaults) Twin(ctx context.Context, account holdfast.AccountID, place str
 		return nil, err
 	}
 	return v.at(ctx, account, s, func(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
-		made, away, err := v.twinOfAny(ctx, account, st, s)
-		if made == nil && err == nil {
-			err = errors.Join(vault.ErrNoVault, away)
+		made, away := v.twinOfAny(ctx, account, st, s)
+		if made == nil && away == nil {
+			away = vault.ErrNoVault
 		}
-		if err != nil {
-			return nil, err
+		if made == nil {
+			return nil, away
 		}
 		// Whatever was copied here before is not here any more.
 		return made, v.store.Tx(ctx, func(tx *store.Tx) error { return tx.ResetCopies(ctx, account, place) })
@@ -33,9 +33,9 @@ func (v *vaults) Twin(ctx context.Context, account holdfast.AccountID, place str
 // remake makes the vault at the first place anew, where another place has it: what
 // is backed up from now on must fit the copies. Nil and no error: there is none.
 func (v *vaults) remake(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
-	made, away, err := v.twinOfAny(ctx, account, st, v.sites[0])
-	if made != nil || err != nil || away == nil {
-		return made, err
+	made, away := v.twinOfAny(ctx, account, st, v.sites[0])
+	if made != nil || away == nil {
+		return made, nil
 	}
 	// Only an account that never completed a backup certainly has no vault anywhere.
 	if known, err := v.store.HasBackups(ctx, account); err != nil || known {
@@ -44,9 +44,9 @@ func (v *vaults) remake(ctx context.Context, account holdfast.AccountID, st blob
 	return nil, nil //nolint:nilnil // there is none
 }
 
-// twinOfAny makes a vault as a copy of the account's at any other site. away is why
-// a site could not be asked.
-func (v *vaults) twinOfAny(ctx context.Context, account holdfast.AccountID, st blob.Storage, at *site) (made *vault.Vault, away, err error) {
+// twinOfAny makes a vault as a copy of the account's at any other site. If it makes
+// none, away is why a site could not be asked; nil: all could, and have none.
+func (v *vaults) twinOfAny(ctx context.Context, account holdfast.AccountID, st blob.Storage, at *site) (made *vault.Vault, away error) {
 	for _, s := range v.sites {
 		if s == at || s.mounted() && s.none(account) {
 			continue
@@ -57,12 +57,12 @@ func (v *vaults) twinOfAny(ctx context.Context, account holdfast.AccountID, st b
 		}
 		switch {
 		case err == nil:
-			return made, nil, nil
+			return made, nil
 		case !errors.Is(err, vault.ErrNoVault):
 			away = errors.Join(away, fmt.Errorf("%s: %w", s.name, err))
 		}
 	}
-	return nil, away, nil
+	return nil, away
 }
 
 // twin makes a copy of the vault in one storage in another.

@@ -54,11 +54,8 @@ func (v *vaults) At(ctx context.Context, account holdfast.AccountID, place strin
 // be slow or away, so nobody waits for another's.
 func (v *vaults) at(ctx context.Context, account holdfast.AccountID, s *site, create func(context.Context, holdfast.AccountID, blob.Storage) (*vault.Vault, error)) (*vault.Vault, error) {
 	key := vaultKey{account, s.name}
-	v.mu.Lock()
-	opened := v.open[key]
-	v.mu.Unlock()
-	if opened != nil {
-		return opened, nil
+	if opened, err := v.opened(ctx, key); opened != nil || err != nil {
+		return opened, err
 	}
 	if create == nil && s.mounted() && s.none(account) {
 		return nil, vault.ErrNoVault
@@ -70,7 +67,7 @@ func (v *vaults) at(ctx context.Context, account holdfast.AccountID, s *site, cr
 	if err != nil {
 		return nil, err
 	}
-	opened, err = v.unlock(ctx, account, st)
+	opened, err := v.unlock(ctx, account, st)
 	if errors.Is(err, vault.ErrNoVault) && create != nil {
 		opened, err = create(ctx, account, st)
 	}
@@ -86,6 +83,26 @@ func (v *vaults) at(ctx context.Context, account holdfast.AccountID, s *site, cr
 		v.open[key] = opened
 	}
 	return v.open[key], nil
+}
+
+// opened is a vault that was opened before and is still there; nil if there is none.
+func (v *vaults) opened(ctx context.Context, key vaultKey) (*vault.Vault, error) {
+	v.mu.Lock()
+	opened := v.open[key]
+	v.mu.Unlock()
+	if opened == nil {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	err := opened.Present(ctx)
+	if !errors.Is(err, vault.ErrNoVault) {
+		return opened, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.open[key] == opened {
+		delete(v.open, key)
+	}
+	return nil, nil //nolint:nilnil // there is none any more
 }
 
 // unlock opens a vault that is there. Whoever can write to the site could put
