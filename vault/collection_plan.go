@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 
+	"holdfast/vault/index"
 	"holdfast/vault/pack"
 )
 
@@ -108,13 +109,13 @@ func (v *Vault) planCollection(ctx context.Context, o CollectOptions) (*Collecti
 		p.PackBytes += size
 	}
 	v.choose(p, m, o)
-	v.chooseSegments(p, m.in.packs)
+	chooseSegments(p, m.in)
 	return p, nil
 }
 
 // markAll loads the index and marks what manifests need that were read before.
 func (v *Vault) markAll(ctx context.Context, all []Manifest, visit func([]markedPlace)) (*marker, error) {
-	in, err := v.Inspect(ctx)
+	in, err := v.inspect(ctx, (*index.Segment).CopiedPart)
 	if err != nil {
 		return nil, err
 	}
@@ -204,30 +205,23 @@ func (c Condemned) keeps(ordinal uint32) bool {
 
 // chooseSegments takes the small segments when there are many, and those whose
 // packs mostly go or are gone.
-func (v *Vault) chooseSegments(p *CollectionPlan, stored map[string]int64) {
+func chooseSegments(p *CollectionPlan, in *Inspection) {
 	gone := map[string]bool{}
 	for _, c := range p.Condemned {
 		gone[c.Name] = true
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
 	var small, stale []string
-	for name, part := range v.segments {
+	for name, s := range in.segments {
 		live := 0
-		stays := make([]bool, len(part.Packs))
-		for i, info := range part.Packs {
-			_, there := stored[info.Name()]
-			stays[i] = there && !gone[info.Name()]
-		}
-		for i := range part.Entries {
-			if stays[part.Entries[i].Pack] {
-				live++
+		for _, use := range s.packs {
+			if _, there := in.packs[use.name]; there && !gone[use.name] {
+				live += use.entries
 			}
 		}
 		switch {
-		case live*2 <= len(part.Entries):
+		case live*2 <= s.entries:
 			stale = append(stale, name)
-		case len(part.Entries) < smallSegment:
+		case s.entries < smallSegment:
 			small = append(small, name)
 		}
 	}
@@ -237,7 +231,7 @@ func (v *Vault) chooseSegments(p *CollectionPlan, stored map[string]int64) {
 	slices.Sort(stale)
 	entries := 0
 	for _, name := range stale {
-		if entries += len(v.segments[name].Entries); entries > mergeEntries {
+		if entries += in.segments[name].entries; entries > mergeEntries {
 			break
 		}
 		p.Segments = append(p.Segments, name)

@@ -9,9 +9,12 @@ import (
 	"time"
 
 	"holdfast/vault/blob"
+	"holdfast/vault/chunk"
 	"holdfast/vault/index"
 	"holdfast/vault/keys"
+	"holdfast/vault/lru"
 	"holdfast/vault/manifest"
+	"holdfast/vault/seal"
 )
 
 // Manifest describes one completed backup.
@@ -30,13 +33,18 @@ type Vault struct {
 	ring   keys.Ring
 	params Params
 
-	mu       sync.Mutex
-	segments map[string]*index.Part // by blob name
-	rescued  *index.Part            // of packs that no readable segment covers
-	set      *index.Set
+	refreshing sync.Mutex // held while the index is listed
+	mu         sync.Mutex
+	segments   map[string]*index.Segment // by blob name
+	rescued    *index.Part               // of packs that no readable segment covers
+	set        *index.Set
 
-	boxes   *cache[boxKey, boxValue]
-	nodes   *cache[nodeKey, []byte]
+	cache   *index.Cache // nil for none
+	blocks  *index.Blocks
+	near    tables
+	decoded decodedChunks
+	boxes   *lru.Cache[[32]byte, *seal.Box] // by salt, which no two packs share
+	nodes   *lru.Cache[chunk.ID, []byte]
 	scratch sync.Pool // of *scratch
 }
 
@@ -114,8 +122,9 @@ func Open(ctx context.Context, st blob.Storage, ring keys.Ring) (*Vault, error) 
 }
 
 func newVault(st blob.Storage, ring keys.Ring, params Params) *Vault {
-	v := &Vault{st: st, ring: ring, params: params, segments: map[string]*index.Part{}, set: index.NewSet(),
-		boxes: newCache[boxKey, boxValue](1024), nodes: newCache[nodeKey, []byte](512)}
+	v := &Vault{st: st, ring: ring, params: params, segments: map[string]*index.Segment{}, set: index.NewSet(),
+		blocks: index.NewBlocks(indexBlocks), decoded: newDecodedChunks(decodedBytes),
+		boxes: lru.New[[32]byte, *seal.Box](maxBoxes), nodes: lru.New[chunk.ID, []byte](nodeBytes)}
 	v.scratch.New = func() any { return newScratch(ring, params.ChunkSize) }
 	return v
 }
