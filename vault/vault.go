@@ -30,7 +30,7 @@ type Stats = manifest.Stats
 // and any number of processes may use the same storage.
 type Vault struct {
 	st     blob.Storage
-	ring   keys.Ring
+	ring   *keyring
 	params Params
 
 	refreshing sync.Mutex // held while the index is listed
@@ -122,7 +122,7 @@ func Open(ctx context.Context, st blob.Storage, ring keys.Ring) (*Vault, error) 
 }
 
 func newVault(st blob.Storage, ring keys.Ring, params Params) *Vault {
-	v := &Vault{st: st, ring: ring, params: params, segments: map[string]*index.Segment{}, set: index.NewSet(),
+	v := &Vault{st: st, ring: newKeyring(ring), params: params, segments: map[string]*index.Segment{}, set: index.NewSet(),
 		blocks: index.NewBlocks(indexBlocks), decoded: newDecodedChunks(decodedBytes),
 		boxes: lru.New[[32]byte, *seal.Box](maxBoxes), nodes: lru.New[chunk.ID, []byte](nodeBytes)}
 	v.scratch.New = func() any { return newScratch(ring, params.ChunkSize) }
