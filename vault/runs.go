@@ -40,7 +40,7 @@ func (rs *restore) plan(ctx context.Context) ([]run, error) {
 		p, ok, err := rs.r.v.locate(ctx, chunk.Data, r.id)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("restore image %s: %w", rs.r.im.Name, err)
+			return nil, fmt.Errorf("read image %s: %w", rs.r.im.Name, err)
 		case ok:
 			l.name, l.info, l.e = p.Pack.Name(), p.Pack, p.Entry
 		default:
