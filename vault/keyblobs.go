@@ -136,7 +136,7 @@ func Unlock(ctx context.Context, st blob.Storage, master keys.MasterKey) (accoun
 }
 
 // OpenWithMaster opens a vault with nothing but the master key.
-func OpenWithMaster(ctx context.Context, st blob.Storage, master keys.MasterKey, options ...Option) (*Vault, error) {
+func OpenWithMaster(ctx context.Context, st blob.Storage, master keys.MasterKey) (*Vault, error) {
 	return openFollowing(ctx, st, func(ctx context.Context) (keys.Ring, uint32, error) {
 		_, _, ring, err := Unlock(ctx, st, master)
 		return ring, 0, err
@@ -145,7 +145,7 @@ func OpenWithMaster(ctx context.Context, st blob.Storage, master keys.MasterKey,
 
 // OpenWithKit opens a vault with nothing but its account's recovery kit. A kit of
 // another account is keys.ErrWrongKey.
-func OpenWithKit(ctx context.Context, st blob.Storage, kit keys.Kit, options ...Option) (*Vault, error) {
+func OpenWithKit(ctx context.Context, st blob.Storage, kit keys.Kit) (*Vault, error) {
 	return openFollowing(ctx, st, func(ctx context.Context) (keys.Ring, uint32, error) {
 		ring, _, err := ReadRing(ctx, st, kit.Account, kit.Key)
 		return ring, 0, err

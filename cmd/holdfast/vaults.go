@@ -61,7 +61,7 @@ func (v *vaults) unlock(ctx context.Context, account holdfast.AccountID, st blob
 	if owner != string(account) || !own.Equal(key) {
 		return nil, fmt.Errorf("the vault of account %s holds the keys of %s: %w", account, owner, keys.ErrWrongKey)
 	}
-	return vault.Open(ctx, st, ring)
+	return vault.Open(ctx, st, ring, v.indexCache(account, v.vaultPlace(account)))
 }
 
 // create makes the vault; another process may be faster.
@@ -78,7 +78,7 @@ func (v *vaults) create(ctx context.Context, account holdfast.AccountID, st blob
 	made, err := vault.Init(ctx, st, vault.Config{
 		Account: string(account), Ring: ring, WrappedAccount: a.WrappedKey,
 		MasterCheck: v.master.Check(), WrappedRing: key.WrapRing(string(account), ring),
-	})
+	}, v.indexCache(account, v.vaultPlace(account)))
 	if errors.Is(err, blob.ErrExists) {
 		return v.unlock(ctx, account, st)
 	}
