@@ -70,12 +70,15 @@ func (v *Vault) listSegments(ctx context.Context) (damaged map[string]error, gon
 	known := maps.Clone(v.segments)
 	v.mu.Unlock()
 	o := opening{v: v, present: map[string]*index.Segment{}, damaged: map[string]error{}}
+	for name := range sizes {
+		if s, ok := known[name]; ok {
+			o.present[name] = s
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(openAtOnce)
 	for name, size := range sizes {
-		if s, ok := known[name]; ok {
-			o.present[name] = s
-		} else {
+		if _, ok := known[name]; !ok {
 			g.Go(func() error { return o.open(ctx, name, size) })
 		}
 	}
