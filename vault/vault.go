@@ -27,7 +27,7 @@ type Stats = manifest.Stats
 // and any number of processes may use the same storage.
 type Vault struct {
 	st     blob.Storage
-	ring   keys.Ring
+	ring   *keyring
 	params Params
 
 	mu       sync.Mutex
@@ -52,6 +52,8 @@ type Config struct {
 	ChunkSize      int    // bytes, a power of two
 	PackSize       int    // bytes
 	Now            func() time.Time
+
+	params *Params // of the vault that this one is made a copy of
 }
 
 // Init makes a vault in an empty storage: the keys first, vault.json last. A
@@ -67,6 +69,9 @@ func Init(ctx context.Context, st blob.Storage, c Config) (*Vault, error) {
 	params, err := newParams(c.ChunkSize, c.PackSize, now())
 	if err != nil {
 		return nil, fmt.Errorf("init vault: %w", err)
+	}
+	if c.params != nil {
+		params = *c.params
 	}
 	if _, err := st.Stat(ctx, paramsName); err == nil {
 		return nil, fmt.Errorf("init vault: %w", blob.ErrExists)
@@ -114,7 +119,7 @@ func Open(ctx context.Context, st blob.Storage, ring keys.Ring) (*Vault, error) 
 }
 
 func newVault(st blob.Storage, ring keys.Ring, params Params) *Vault {
-	v := &Vault{st: st, ring: ring, params: params, segments: map[string]*index.Part{}, set: index.NewSet(),
+	v := &Vault{st: st, ring: newKeyring(ring), params: params, segments: map[string]*index.Part{}, set: index.NewSet(),
 		boxes: newCache[boxKey, boxValue](1024), nodes: newCache[nodeKey, []byte](512)}
 	v.scratch.New = func() any { return newScratch(ring, params.ChunkSize) }
 	return v
