@@ -107,6 +107,9 @@ func (v *Vault) planCollection(ctx context.Context, o CollectOptions) (*Collecti
 	for _, size := range m.in.packs {
 		p.PackBytes += size
 	}
+	if m.missing == 0 {
+		p.Condemned = ruins(m, func(name string, session string) bool { return stored[name] && !marks[session] })
+	}
 	v.choose(p, m, o)
 	v.chooseSegments(p, m.in.packs)
 	return p, nil
@@ -131,6 +134,20 @@ func (v *Vault) markAll(ctx context.Context, all []Manifest, visit func([]marked
 		}
 	}
 	return m, nil
+}
+
+// ruins condemns the packs that were found damaged and of which the index cannot
+// say what is in them, or not rightly: no place in them counts as one, and nothing
+// needed was without a place.
+func ruins(m *marker, may func(name, session string) bool) []Condemned {
+	all := []Condemned{}
+	for _, name := range m.in.Damaged() {
+		info, err := pack.ParseName(name)
+		if _, known := m.packs[name]; err == nil && !known && may(name, info.Session) {
+			all = append(all, Condemned{Name: name, Size: m.in.packs[name]})
+		}
+	}
+	return all
 }
 
 // choose condemns the packs without a needed chunk, and those that are worth
