@@ -92,7 +92,11 @@ func (a *admin) kit(cmd *cobra.Command, account string) error {
 	if err != nil {
 		return err
 	}
-	text, err := keys.Kit{Account: account, Key: key, IssuedAt: time.Now(), Vaults: []string{a.direct.vaultPlace(id)}}.Text()
+	var lie []string
+	for _, p := range a.direct.places(id) {
+		lie = append(lie, p.name)
+	}
+	text, err := keys.Kit{Account: account, Key: key, IssuedAt: time.Now(), Vaults: lie}.Text()
 	if err != nil {
 		return err
 	}

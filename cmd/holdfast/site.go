@@ -77,6 +77,23 @@ func (c s3Config) open(place string) (*s3.Storage, error) {
 	return st, nil
 }
 
+// place is where an account's vault lies at one site.
+type place struct {
+	name string                       // a directory or an s3:// URL
+	open func() (blob.Storage, error) // slowed down as configured; makes the directory
+	none func() bool                  // there is certainly no vault, without making its place
+}
+
+// places are all places of an account's vault: what concerns every copy, as a
+// rotation or the end of a key, goes over them. The first is that of backups.
+func (in *installation) places(account holdfast.AccountID) []place {
+	return []place{{
+		name: in.vaultPlace(account),
+		open: func() (blob.Storage, error) { return in.storage(account) },
+		none: func() bool { return in.noVault(account) },
+	}}
+}
+
 // vaultPlace names where an account's vault lies: a directory or an s3:// URL.
 func (in *installation) vaultPlace(account holdfast.AccountID) string {
 	if onS3(in.config.Site) {
