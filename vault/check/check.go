@@ -77,11 +77,11 @@ func Run(ctx context.Context, v *vault.Vault, o Options) (Report, error) {
 }
 
 type checker struct {
-	v    *vault.Vault
-	o    Options
-	in   *vault.Inspection
-	r    Report
-	bad  map[badChunk]error
+	v   *vault.Vault
+	o   Options
+	in  *vault.Inspection
+	r   Report
+	bad map[badChunk]error
 	// torn are packs whose chunks are proved one by one, and what is wrong with
 	// them; "" for what was found before.
 	torn map[string]string

@@ -178,7 +178,7 @@ func (m *mender) put(kind chunk.Kind, id chunk.ID, plain []byte, disk bool) erro
 }
 
 // chunk says whether a chunk is lost after all, or in its place on a live disk.
-func (m *mender) chunk(ctx context.Context, at check.Place, id chunk.ID) error {
+func (m *mender) chunk(_ context.Context, at check.Place, id chunk.ID) error {
 	if plain, ok := m.h.Has(id); ok {
 		if plain != 0 && plain != at.Length {
 			return vault.ErrContent

@@ -49,7 +49,7 @@ type Report struct {
 type Healed struct {
 	Chunks    int      `json:"chunks"`
 	Nodes     int      `json:"treeNodes"`
-	Bytes     int64    `json:"bytes"`              // of plaintext
+	Bytes     int64    `json:"bytes"`               // of plaintext
 	FromDisks int      `json:"fromDisks,omitempty"` // chunks and nodes of these
 	Manifests []string `json:"manifests,omitempty"`
 	Segments  []string `json:"indexSegments,omitempty"` // made anew from the packs' tables
