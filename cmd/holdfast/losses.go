@@ -30,11 +30,11 @@ func (l *losses) add(d *vault.DamagedError) error {
 
 // report prints the list, in the disk's order, what lies side by side for one
 // reason joined. Any loss is an error, so that no script takes the disk for whole.
-func (l losses) report(out io.Writer) error {
-	slices.SortFunc(l, func(a, b loss) int { return cmp.Compare(a.Offset, b.Offset) })
+func (l *losses) report(out io.Writer) error {
+	slices.SortFunc(*l, func(a, b loss) int { return cmp.Compare(a.Offset, b.Offset) })
 	joined := []loss{}
 	var bytes int64
-	for _, n := range l {
+	for _, n := range *l {
 		bytes += n.Length
 		if last := len(joined) - 1; last >= 0 && joined[last].Offset+joined[last].Length == n.Offset && joined[last].Reason == n.Reason {
 			joined[last].Length += n.Length
