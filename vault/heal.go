@@ -49,6 +49,9 @@ func (v *Vault) Heal(ctx context.Context, o HealOptions, fn func(context.Context
 
 func (v *Vault) heal(ctx context.Context, id string, o HealOptions, fn func(context.Context, *Healing) error) error {
 	if !o.DryRun {
+		if err := v.ring.renew(ctx); err != nil {
+			return err
+		}
 		if err := v.giveUpRepairs(ctx); err != nil {
 			return err
 		}
