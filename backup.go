@@ -23,7 +23,10 @@ type Backup struct {
 	Type      string // "manual" or "scheduled"
 	Note      string
 	Protected bool
-	Site      string
+	// LockedUntil is the date before which its site lets nobody delete it, zero for
+	// none.
+	LockedUntil time.Time
+	Site        string
 	// RequestedAt is when it was asked for, PointAt the instant of its data;
 	// zero until it is completed.
 	RequestedAt time.Time

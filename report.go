@@ -14,6 +14,8 @@ type BackupReport struct {
 	TransferredBytes int64     `json:"transferredBytes"` // over all attempts
 	Incremental      string    `json:"incremental"`
 	Consistency      string    `json:"consistency"`
+	// LockedUntil is the date before which nobody can delete the backup, zero for none.
+	LockedUntil time.Time `json:"lockedUntil,omitzero"`
 }
 
 // MachineReport is the report of KindVPSCreate, KindVPSStart, KindVPSStop and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"holdfast/vault/blob"
 )
@@ -123,6 +124,7 @@ func (c *copier) backup(ctx context.Context, m Manifest) error {
 	if _, err := c.from.adopt(ctx, m.Backup); err != nil {
 		return err
 	}
+	m.RetainedUntil = time.Time{} // each place retains by its own rule
 	stands, err := c.s.Commit(ctx, m)
 	c.done = Copied{Manifest: stands, Uploaded: c.s.Uploaded(), Adopted: c.s.Adopted()}
 	return err

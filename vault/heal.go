@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"holdfast/vault/blob"
 	"holdfast/vault/chunk"
 	"holdfast/vault/index"
 	"holdfast/vault/pack"
@@ -22,7 +23,7 @@ const repairSession = "repair-"
 type Healing struct {
 	s         *Session
 	loose     []index.Contents // packs that no segment covers
-	manifests []lostManifest
+	manifests []Manifest
 	segments  []string // damaged, to be removed
 	dry       bool
 }
@@ -189,13 +190,17 @@ func (h *Healing) finish(ctx context.Context) error {
 			return err
 		}
 	}
+	var failed error
 	for _, m := range h.manifests {
-		if err := h.s.v.putBack(ctx, m); err != nil {
-			return err
+		if err := h.putBack(ctx, m); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("backup %s: %w", m.Backup, err))
 		}
 	}
 	// Only a session that was not ended could rely on what it found.
-	if err := h.s.v.keep(ctx, h.s.id); err != nil {
+	if err := errors.Join(failed, h.s.v.keep(ctx, h.s.id)); err != nil {
+		return err
+	}
+	if err := h.retainAgain(ctx); err != nil {
 		return err
 	}
 	return h.retire(ctx)
@@ -221,7 +226,7 @@ func (h *Healing) retire(ctx context.Context) error {
 		if in.DamagedSegments[name] == nil {
 			continue
 		}
-		if err := h.s.v.st.Delete(ctx, name); err != nil {
+		if err := h.s.v.st.Delete(ctx, name); err != nil && !errors.Is(err, blob.ErrRetained) {
 			return fmt.Errorf("remove damaged index segment: %w", err)
 		}
 	}

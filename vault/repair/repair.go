@@ -145,7 +145,7 @@ func (m *mender) manifest(ctx context.Context, id string) (vault.Manifest, error
 		return b, err
 	}
 	for _, src := range m.o.Sources {
-		b, sealed, serr := src.SealedManifest(ctx, id)
+		b, serr := src.Manifest(ctx, id)
 		if vault.Damage(serr) || errors.Is(serr, vault.ErrNoBackup) {
 			continue
 		}
@@ -153,7 +153,7 @@ func (m *mender) manifest(ctx context.Context, id string) (vault.Manifest, error
 			return b, serr
 		}
 		m.r.Healed.Manifests = append(m.r.Healed.Manifests, id)
-		return b, m.h.PutManifest(ctx, b, sealed)
+		return b, m.h.PutManifest(ctx, b)
 	}
 	return b, err
 }
