@@ -19,6 +19,9 @@ LINTER := build/bin/golangci-lint
 # The S3 server of the tests: a real one.
 S3_VERSION := v1.8.0
 S3_SERVER := build/bin/versitygw
+# A peer of the benchmark that is not packaged.
+KOPIA_VERSION := v0.23.1
+KOPIA := build/bin/kopia
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 # The rings of tests, by import path; what is in none of them needs no VM. The
@@ -92,7 +95,12 @@ fuzz: check-go ## every fuzz target for FUZZTIME (30s)
 	done
 
 .PHONY: bench
-bench: check-go $(S3_SERVER) ## benchmarks of the vault and the disks
+bench: install-deps peers ## the vault beside restic, borg and Kopia (20 minutes; BENCH_GIB=1 BENCH_ROUNDS=1 for 1)
+	go build -o build/bench-vault ./test/bench
+	build/bench-vault -dir build/bench -out build/bench.md
+
+.PHONY: bench-go
+bench-go: check-go $(S3_SERVER) ## the Go benchmarks of the vault and the disks
 	go test -run '^$$' -bench . -benchmem ./vault/... ./disk/...
 
 .PHONY: check
@@ -135,6 +143,24 @@ build/bin/versitygw-$(S3_VERSION): | check-go
 	@rm -f $(S3_SERVER)
 	@GOBIN=$(CURDIR)/build/bin CGO_ENABLED=0 go install github.com/versity/versitygw/cmd/versitygw@$(S3_VERSION)
 	@mv build/bin/versitygw $@
+
+# What the vault is measured against. One that cannot be had is no failure: the
+# benchmark says so and goes on without it.
+.PHONY: peers
+peers: check-go
+	@scripts/install-deps.sh 'restic restic' 'borg borgbackup' || echo "going on without the peers that are missing" >&2
+	@$(MAKE) --no-print-directory $(KOPIA) || echo "going on without Kopia" >&2
+
+$(KOPIA): build/bin/kopia-$(KOPIA_VERSION)
+	@ln -sf $(<F) $@
+
+# Not go install, which asks for the list of all versions; some mirrors have none.
+build/bin/kopia-$(KOPIA_VERSION): | check-go
+	@echo "building Kopia $(KOPIA_VERSION), a peer of the benchmark (some minutes, once)"
+	@rm -f $(KOPIA)
+	@dir=$$(go mod download -json github.com/kopia/kopia@$(KOPIA_VERSION) | sed -n 's/^\t"Dir": "\(.*\)",$$/\1/p'); \
+	CGO_ENABLED=0 go -C "$$dir" build -trimpath -o $(CURDIR)/$@ \
+		-ldflags '-s -w -X github.com/kopia/kopia/repo.BuildVersion=$(KOPIA_VERSION:v%=%) -X github.com/kopia/kopia/repo.BuildInfo=module' .
 
 .PHONY: clean
 clean: ## stop the demo and remove all that was built

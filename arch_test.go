@@ -35,6 +35,7 @@ var layers = []struct {
 	{"api/...", ". api/... control", "a route decodes, calls control and encodes; the data plane is out of its reach"},
 	{"cmd/...", "...", "all wiring is here"},
 	{"internal/...", "internal/... compute/... disk/... vault/... test/guest/...", "plumbing serves the layers and their tests, and never the service's rules"},
+	{"test/compat/reader", "", "it shows that FORMAT.md suffices, so it may use none of the code that the document is about"},
 	{"test/...", "...", "tests and their tools see everything"},
 }
 
@@ -210,6 +211,26 @@ func outsideViolations(p pkg) []string {
 		}
 	}
 	return found
+}
+
+// The independent reader is what anyone could write from FORMAT.md with a
+// standard library, zstd and BLAKE3; a command, which nothing can import.
+func TestReaderStandsAlone(t *testing.T) {
+	for _, p := range packages(t) {
+		if p.path() != "test/compat/reader" {
+			continue
+		}
+		for _, imported := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			if ours(imported) || strings.Contains(imported, ".") && !matches("github.com/klauspost/compress/zstd github.com/zeebo/blake3", imported) {
+				t.Errorf("%s imports %s", p.importPath, imported)
+			}
+		}
+		if !p.IsCommand() {
+			t.Errorf("%s is package %s: a command is imported by nothing", p.importPath, p.Name)
+		}
+		return
+	}
+	t.Error("the independent reader is gone")
 }
 
 func TestRootStaysSmall(t *testing.T) {

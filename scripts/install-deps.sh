@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what demo and tests need and this machine lacks, from the
 # distribution's own packages. When all is there it does and asks nothing.
+#   install-deps.sh ['command package']...   these rows instead of the table below
 set -euo pipefail
 export PATH=$PATH:/usr/sbin:/sbin
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -20,6 +21,8 @@ flock                util-linux
 gzip                 gzip
 git                  git
 '
+
+[ $# -eq 0 ] || table=$(printf '%s\n' "$@")
 
 declare -A wanted=()
 while read -r command packages; do

@@ -32,6 +32,9 @@ func (v *Vault) Collect(ctx context.Context, p *CollectionPlan, o CollectOptions
 }
 
 func (v *Vault) collect(ctx context.Context, p *CollectionPlan, o CollectOptions, r *Collected) error {
+	if err := v.ring.renew(ctx); err != nil {
+		return err
+	}
 	if err := v.publish(ctx, p); err != nil {
 		return err
 	}

@@ -1,23 +1,28 @@
 package vault
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"holdfast/vault/blob"
 	"holdfast/vault/keys"
 )
 
 // Key blobs are create-only like all others, so a rotated wrap gets the next
-// number and the highest one counts.
+// number. While a rotation is under way there are several.
 const (
 	accountKeys = keysPrefix + "account-"
 	ringKeys    = keysPrefix + "ring-"
 	maxKeyBlob  = 1 << 20
-	maxKeyBlobs = 1 << 16
+	// Whoever holds the storage may put any number; so many of the highest are
+	// looked at.
+	maxKeyBlobs = 64
+	lastKeyBlob = 99999999
 )
 
 type keyBlob struct {
@@ -27,115 +32,135 @@ type keyBlob struct {
 	Wrapped     []byte `json:"wrapped"`
 }
 
-func putKeys(ctx context.Context, st blob.Storage, c Config) error {
-	if len(c.WrappedAccount) > 0 {
-		b := keyBlob{format, c.Account, c.MasterCheck, c.WrappedAccount}
-		if err := putKey(ctx, st, accountKeys, b); err != nil {
-			return err
-		}
-	}
-	return putKey(ctx, st, ringKeys, keyBlob{Format: format, Account: c.Account, Wrapped: c.WrappedRing})
-}
+func keyName(prefix string, n uint64) string { return prefix + number(n) }
 
-// PutKeys adds newer wraps of the account key and the ring, after a rotation.
-func (v *Vault) PutKeys(ctx context.Context, c Config) error {
-	if err := c.check(); err != nil {
-		return fmt.Errorf("put keys: %w", err)
-	}
-	if err := putKeys(ctx, v.st, c); err != nil {
-		return fmt.Errorf("put keys: %w", err)
-	}
-	return nil
-}
-
-func putKey(ctx context.Context, st blob.Storage, prefix string, b keyBlob) error {
-	data, err := json.Marshal(b)
-	if err != nil {
-		return err
-	}
-	for n := 1; n < maxKeyBlobs; n++ {
-		name := fmt.Sprintf("%s%08d", prefix, n)
-		err := st.PutNew(ctx, name, data)
-		if !errors.Is(err, blob.ErrExists) {
-			return err
-		}
-		old, err := st.Get(ctx, name, maxKeyBlob)
-		if err != nil && !errors.Is(err, blob.ErrNotFound) {
-			return err
-		}
-		if bytes.Equal(old, data) && !newerKey(ctx, st, prefix, n) {
-			return nil
-		}
-	}
-	return errors.New("too many key blobs")
-}
-
-func newerKey(ctx context.Context, st blob.Storage, prefix string, n int) bool {
-	_, err := st.Stat(ctx, fmt.Sprintf("%s%08d", prefix, n+1))
-	return err == nil
-}
-
-func lastKey(ctx context.Context, st blob.Storage, prefix string) (keyBlob, error) {
-	last := ""
+// keyNumbers lists the numbers of a prefix's blobs, the highest first.
+func keyNumbers(ctx context.Context, st blob.Storage, prefix string) ([]uint64, error) {
+	var found []uint64
 	for info, err := range st.List(ctx, prefix) {
 		if err != nil {
-			return keyBlob{}, err
+			return nil, fmt.Errorf("list keys: %w", err)
 		}
-		last = max(last, info.Name)
+		n, ok := planNumber(strings.TrimPrefix(info.Name, prefix))
+		if !ok || n > lastKeyBlob {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(found, n, func(a, b uint64) int { return cmp.Compare(b, a) })
+		if found = slices.Insert(found, at, n); len(found) > maxKeyBlobs {
+			found = found[:maxKeyBlobs]
+		}
 	}
-	if last == "" {
-		return keyBlob{}, fmt.Errorf("%w: it has no %s blob", ErrNoVault, prefix)
+	return found, nil
+}
+
+// keyBlobs reads a prefix's blobs, the highest first. Damaged ones are left out
+// while there is one that is not; a place that fails is an error, for an older
+// blob must not be taken because the newest did not answer. None is ErrNoVault.
+func keyBlobs(ctx context.Context, st blob.Storage, prefix string) (blobs []keyBlob, numbers []uint64, err error) {
+	for range maxListings {
+		listed, err := keyNumbers(ctx, st, prefix)
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(listed) == 0 {
+			return nil, nil, fmt.Errorf("%w: it has no %s blob", ErrNoVault, prefix)
+		}
+		if blobs, numbers, err = readKeyBlobs(ctx, st, prefix, listed); !errors.Is(err, blob.ErrNotFound) {
+			return blobs, numbers, err
+		}
 	}
-	data, err := st.Get(ctx, last, maxKeyBlob)
+	return nil, nil, fmt.Errorf("%w: its %s blobs vanish", ErrNoVault, prefix)
+}
+
+func readKeyBlobs(ctx context.Context, st blob.Storage, prefix string, listed []uint64) (blobs []keyBlob, numbers []uint64, err error) {
+	var bad error
+	for _, n := range listed {
+		data, err := st.Get(ctx, keyName(prefix, n), maxKeyBlob)
+		if err != nil && !errors.Is(err, blob.ErrTooLarge) {
+			return nil, nil, err // gone since it was listed: there is a newer one
+		}
+		var b keyBlob
+		if err != nil || json.Unmarshal(data, &b) != nil || b.Format != format {
+			bad = fmt.Errorf("%w: %s", ErrFormat, keyName(prefix, n))
+			continue
+		}
+		blobs, numbers = append(blobs, b), append(numbers, n)
+	}
+	if len(blobs) == 0 {
+		return nil, nil, bad
+	}
+	return blobs, numbers, nil
+}
+
+// ReadRing reads an account's key ring from a storage with whichever of the keys
+// opens it, and says which. Of several rings the one of the highest epoch counts:
+// nobody without a key makes one, but anybody who can write to the storage may put
+// an old one back under a new number. None that opens is keys.ErrWrongKey.
+func ReadRing(ctx context.Context, st blob.Storage, account string, candidates ...keys.AccountKey) (ring keys.Ring, key keys.AccountKey, err error) {
+	blobs, _, err := keyBlobs(ctx, st, ringKeys)
 	if err != nil {
-		return keyBlob{}, err
+		return ring, key, fmt.Errorf("key ring: %w", err)
 	}
-	var b keyBlob
-	if err := json.Unmarshal(data, &b); err != nil || b.Format != format {
-		return keyBlob{}, fmt.Errorf("%w: %s", ErrFormat, last)
+	for _, b := range blobs {
+		for _, c := range candidates {
+			r, err := c.UnwrapRing(account, b.Wrapped)
+			if err == nil && (ring.IsZero() || r.Current() > ring.Current()) {
+				ring, key = r, c
+			}
+		}
 	}
-	return b, nil
+	if ring.IsZero() {
+		return ring, key, fmt.Errorf("key ring: %w", keys.ErrWrongKey)
+	}
+	return ring, key, nil
 }
 
 // Unlock reads the account's key and ring from a vault with the master key alone.
 // Another master key is keys.ErrWrongKey.
 func Unlock(ctx context.Context, st blob.Storage, master keys.MasterKey) (account string, key keys.AccountKey, ring keys.Ring, err error) {
-	b, err := lastKey(ctx, st, accountKeys)
+	blobs, _, err := keyBlobs(ctx, st, accountKeys)
 	if err != nil {
 		return "", key, ring, fmt.Errorf("unlock vault: %w", err)
 	}
-	if key, err = master.UnwrapAccount(b.Account, b.Wrapped); err != nil {
+	var candidates []keys.AccountKey
+	for _, b := range blobs {
+		k, err := master.UnwrapAccount(b.Account, b.Wrapped)
+		if err == nil && (account == "" || account == b.Account) {
+			account, candidates = b.Account, append(candidates, k)
+		}
+	}
+	if ring, key, err = ReadRing(ctx, st, account, candidates...); err != nil {
 		return "", key, ring, fmt.Errorf("unlock vault: %w", err)
 	}
-	if ring, err = unlockRing(ctx, st, b.Account, key); err != nil {
-		return "", key, ring, fmt.Errorf("unlock vault: %w", err)
-	}
-	return b.Account, key, ring, nil
-}
-
-func unlockRing(ctx context.Context, st blob.Storage, account string, key keys.AccountKey) (keys.Ring, error) {
-	b, err := lastKey(ctx, st, ringKeys)
-	if err != nil {
-		return keys.Ring{}, err
-	}
-	return key.UnwrapRing(account, b.Wrapped)
+	return account, key, ring, nil
 }
 
 // OpenWithMaster opens a vault with nothing but the master key.
 func OpenWithMaster(ctx context.Context, st blob.Storage, master keys.MasterKey) (*Vault, error) {
-	_, _, ring, err := Unlock(ctx, st, master)
-	if err != nil {
-		return nil, err
-	}
-	return Open(ctx, st, ring)
+	return openFollowing(ctx, st, func(ctx context.Context) (keys.Ring, uint32, error) {
+		_, _, ring, err := Unlock(ctx, st, master)
+		return ring, 0, err
+	})
 }
 
 // OpenWithKit opens a vault with nothing but its account's recovery kit. A kit of
 // another account is keys.ErrWrongKey.
 func OpenWithKit(ctx context.Context, st blob.Storage, kit keys.Kit) (*Vault, error) {
-	ring, err := unlockRing(ctx, st, kit.Account, kit.Key)
+	return openFollowing(ctx, st, func(ctx context.Context) (keys.Ring, uint32, error) {
+		ring, _, err := ReadRing(ctx, st, kit.Account, kit.Key)
+		return ring, 0, err
+	})
+}
+
+func openFollowing(ctx context.Context, st blob.Storage, source RingSource) (*Vault, error) {
+	ring, _, err := source(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("open vault with recovery kit: %w", err)
+		return nil, fmt.Errorf("open vault: %w", err)
 	}
-	return Open(ctx, st, ring)
+	v, err := Open(ctx, st, ring)
+	if err != nil {
+		return nil, err
+	}
+	v.Follow(source)
+	return v, nil
 }

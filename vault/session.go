@@ -96,6 +96,9 @@ func (v *Vault) begin(ctx context.Context, id string) (*Session, error) {
 	if strings.HasPrefix(id, collectSession) {
 		return nil, fmt.Errorf("%w: %q is a collector's", ErrID, id)
 	}
+	if err := v.ring.renew(ctx); err != nil {
+		return nil, err
+	}
 	if gone, err := v.ended(ctx, id); err != nil || gone {
 		return nil, errors.Join(err, lost(gone))
 	}

@@ -27,7 +27,7 @@ type Stats = manifest.Stats
 // and any number of processes may use the same storage.
 type Vault struct {
 	st     blob.Storage
-	ring   keys.Ring
+	ring   *keyring
 	params Params
 
 	mu       sync.Mutex
@@ -114,7 +114,7 @@ func Open(ctx context.Context, st blob.Storage, ring keys.Ring) (*Vault, error) 
 }
 
 func newVault(st blob.Storage, ring keys.Ring, params Params) *Vault {
-	v := &Vault{st: st, ring: ring, params: params, segments: map[string]*index.Part{}, set: index.NewSet(),
+	v := &Vault{st: st, ring: newKeyring(ring), params: params, segments: map[string]*index.Part{}, set: index.NewSet(),
 		boxes: newCache[boxKey, boxValue](1024), nodes: newCache[nodeKey, []byte](512)}
 	v.scratch.New = func() any { return newScratch(ring, params.ChunkSize) }
 	return v

@@ -30,7 +30,9 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			path, err := exec.LookPath("holdfast") // put into $PATH by testscript.Main
 			e.Values[backgroundKey{}] = &background{path: path}
-			return err
+			golden, gerr := filepath.Abs(filepath.Join("..", "..", "test", "compat", "testdata"))
+			e.Setenv("GOLDEN", golden)
+			return errors.Join(err, gerr)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"start": startService, "halt": stopService, "status": wantStatus, "json": fromJSON,

@@ -18,7 +18,7 @@ import (
 
 // Every way in which Go code prints or encodes a value by accident.
 func TestKeysNeverShow(t *testing.T) {
-	master, account, ring := NewMasterKey(), NewAccountKey(), NewRing().Rotate()
+	master, account, ring := NewMasterKey(), NewAccountKey(), rotated(t, 1)
 	kit := Kit{Account: "acc", Key: account}
 	var raw [][]byte
 	for _, s := range []secret{master.secret, account.secret, ring.id, ring.data[1], ring.data[2]} {
@@ -50,8 +50,44 @@ func TestKeysNeverShow(t *testing.T) {
 	}
 }
 
+func rotated(t *testing.T, times int) Ring {
+	t.Helper()
+	r := NewRing()
+	for range times {
+		next, err := r.Rotate()
+		if err != nil || !next.Extends(r) || !next.Extends(next) || r.Extends(next) {
+			t.Fatalf("rotate: %v", err)
+		}
+		r = next
+	}
+	return r
+}
+
+// A ring that is not what it was before is another one, whatever its epoch.
+func TestExtends(t *testing.T) {
+	r := rotated(t, 1)
+	forged := Ring{id: r.id, data: map[uint32]secret{1: newSecret(), 2: newSecret(), 3: newSecret()}, current: 3}
+	short := Ring{id: r.id, data: map[uint32]secret{2: r.data[2]}, current: 2}
+	for name, o := range map[string]Ring{"forged keys": forged, "a key lost": short, "another": rotated(t, 4), "none": {}} {
+		if o.Extends(r) {
+			t.Error(name)
+		}
+	}
+	full := NewRing()
+	for i := range uint32(maxEpochs) {
+		full.data[i+1], full.current = full.data[1], i+1
+	}
+	if _, err := full.Rotate(); !errors.Is(err, ErrEpoch) {
+		t.Errorf("a full ring: %v", err)
+	}
+	account := NewAccountKey()
+	if _, err := account.UnwrapRing("a", account.WrapRing("a", full)); err != nil {
+		t.Errorf("a full ring cannot be read: %v", err)
+	}
+}
+
 func TestWraps(t *testing.T) {
-	master, account, ring := NewMasterKey(), NewAccountKey(), NewRing().Rotate().Rotate()
+	master, account, ring := NewMasterKey(), NewAccountKey(), rotated(t, 2)
 	wrapped := master.WrapAccount("acc-1", account)
 	got, err := master.UnwrapAccount("acc-1", wrapped)
 	if err != nil || !got.Equal(account) {

@@ -67,15 +67,21 @@ func LoadMasterKey(path string) (MasterKey, error) {
 		return MasterKey{}, fmt.Errorf("load master key: %w", err)
 	}
 	defer clear(text)
-	head, body, ok := bytes.Cut(text, []byte("\n"))
-	if !ok || strings.TrimSpace(string(head)) != masterHeader {
+	k, ok := parseMaster(text)
+	if !ok {
 		return MasterKey{}, fmt.Errorf("load master key: %w", ErrKeyFile)
 	}
-	key, err := parseKey(masterHeader, string(body))
-	if err != nil {
-		return MasterKey{}, fmt.Errorf("load master key: %w: %w", ErrKeyFile, err)
+	return k, nil
+}
+
+// parseMaster reads a key as CreateMasterKey writes it.
+func parseMaster(text []byte) (MasterKey, bool) {
+	head, body, ok := bytes.Cut(text, []byte("\n"))
+	if !ok || strings.TrimSpace(string(head)) != masterHeader {
+		return MasterKey{}, false
 	}
-	return MasterKey{key}, nil
+	key, err := parseKey(masterHeader, string(body))
+	return MasterKey{key}, err == nil && !key.IsZero()
 }
 
 func readPrivate(path string) ([]byte, error) {

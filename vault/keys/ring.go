@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 )
 
@@ -36,11 +37,29 @@ func NewRing() Ring {
 	return Ring{id: newSecret(), data: map[uint32]secret{1: newSecret()}, current: 1}
 }
 
-// Rotate returns the ring with one more data key, which new packs will use.
-func (r Ring) Rotate() Ring {
+// Rotate returns the ring with one more data key, which new packs will use. A
+// ring that holds 4096 is full: ErrEpoch.
+func (r Ring) Rotate() (Ring, error) {
+	if len(r.data) >= maxEpochs || r.current == math.MaxUint32 {
+		return Ring{}, fmt.Errorf("%w: the ring is full with %d", ErrEpoch, len(r.data))
+	}
 	data := maps.Clone(r.data)
 	data[r.current+1] = newSecret()
-	return Ring{id: r.id, data: data, current: r.current + 1}
+	return Ring{id: r.id, data: data, current: r.current + 1}, nil
+}
+
+// Extends reports whether the ring is o, or o after rotations: it opens all that
+// o opens, and does not fall behind it.
+func (r Ring) Extends(o Ring) bool {
+	if r.IsZero() || !r.id.equal(o.id) || r.current < o.current {
+		return false
+	}
+	for epoch, key := range o.data {
+		if mine, ok := r.data[epoch]; !ok || !mine.equal(key) {
+			return false
+		}
+	}
+	return true
 }
 
 // Current is the epoch whose data key seals what is written now.

@@ -65,7 +65,9 @@ func TestRotatedEpochs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring = ring.Rotate()
+	if ring, err = ring.Rotate(); err != nil {
+		t.Fatal(err)
+	}
 	if got, err := seal.OpenObject(ring, seal.Manifest, "n", old); err != nil || string(got) != "old" {
 		t.Errorf("after rotation: %q, %v", got, err)
 	}
