@@ -39,6 +39,11 @@ type Backup struct {
 	TransferredBytes int64
 	Incremental      string // "full", "incremental", "repair"
 	Consistency      string // "crash", "filesystem", "offline"
+	// ConsistencyReason says why it is "crash", for people and at most 512
+	// bytes; in part a guest's words.
+	ConsistencyReason string
+	// Latency of the VPS's writes; nil when it was not measured.
+	Latency *BackupLatency
 	// What the VPS was, for a restore after it is gone.
 	CPUCores  int
 	MemoryMiB int
@@ -56,9 +61,25 @@ const (
 
 // What may be relied on in a backup's file systems.
 const (
-	ConsistencyCrash   = "crash"   // as after a power cut
-	ConsistencyOffline = "offline" // the VPS was stopped
+	ConsistencyCrash      = "crash"      // as after a power cut
+	ConsistencyFilesystem = "filesystem" // frozen by the guest's agent: no journal to replay
+	ConsistencyOffline    = "offline"    // the VPS was stopped
 )
+
+// BackupLatency is how long a VPS's writes to its disks took before a backup
+// and while it was copied.
+type BackupLatency struct {
+	Before WriteLatency `json:"before"`
+	During WriteLatency `json:"during"`
+}
+
+// WriteLatency is the latency of a number of writes, in microseconds. P99 is
+// that of the slowest in a hundred, rounded up to the histogram's next bound.
+type WriteLatency struct {
+	Writes int64 `json:"writes"`
+	Mean   int64 `json:"meanMicros"`
+	P99    int64 `json:"p99Micros"`
+}
 
 // Quota is the use of a VPS's backup slots.
 type Quota struct {
