@@ -12,8 +12,24 @@ type Account struct {
 	// BackupSlots is how many backups each of the account's VPSs may have;
 	// negative: no limit.
 	BackupSlots int
-	// WrappedKey is the account's key, wrapped by the master key.
+	// WrappedKey is the account's key, wrapped by the master key; empty once it
+	// was destroyed.
 	WrappedKey []byte
+	// NextWrappedKey is what a rotation puts in its place when it ends: the same key
+	// wrapped by a new master key, or a new key. Empty: no rotation is under way.
+	NextWrappedKey []byte
+	// RingEpoch is how far the data keys of the account's key ring have come at
+	// least; 0: not known.
+	RingEpoch uint32
+	// ShreddedAt is when the account's key was destroyed; zero: it was not.
+	ShreddedAt time.Time
+}
+
+// KitIssue is the record of a recovery kit that was printed.
+type KitIssue struct {
+	Number      int // 1 is the account's first
+	IssuedAt    time.Time
+	Fingerprint string // of the account key in it
 }
 
 // CloudFacts are what decides whether an account may use Cloud VMs. The

@@ -23,7 +23,10 @@ type Backup struct {
 	Type      string // "manual" or "scheduled"
 	Note      string
 	Protected bool
-	Site      string
+	// LockedUntil is the date before which its site lets nobody delete it, zero for
+	// none.
+	LockedUntil time.Time
+	Site        string
 	// RequestedAt is when it was asked for, PointAt the instant of its data;
 	// zero until it is completed.
 	RequestedAt time.Time
@@ -73,11 +76,12 @@ type BackupLatency struct {
 	During WriteLatency `json:"during"`
 }
 
-// WriteLatency is the latency of a number of writes, in microseconds. P99 is
-// that of the slowest in a hundred, rounded up to the histogram's next bound.
+// WriteLatency is the latency of a number of writes in microseconds: what half
+// of them, and 99 in a hundred, did not exceed, each rounded up to the next
+// bound of the histogram that it comes from.
 type WriteLatency struct {
 	Writes int64 `json:"writes"`
-	Mean   int64 `json:"meanMicros"`
+	P50    int64 `json:"p50Micros"`
 	P99    int64 `json:"p99Micros"`
 }
 

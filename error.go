@@ -30,6 +30,7 @@ const (
 	CodeBackupQuotaExceeded  Code = "backup_quota_exceeded"
 	CodeOperationInProgress  Code = "operation_in_progress"
 	CodeBackupProtected      Code = "backup_protected"
+	CodeBackupLocked         Code = "backup_locked"
 	CodeBackupNotRestorable  Code = "backup_not_restorable"
 	CodeNoBackups            Code = "no_backups" // a gate's code only
 	CodeIdempotencyKeyReused Code = "idempotency_key_reused"

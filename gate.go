@@ -66,6 +66,14 @@ func ServiceGate(v VPS) Gate {
 	return Shut(CodeVPSNotReady, "The VPS is not in service.")
 }
 
+// ShreddedGate is shut when the account's key was destroyed.
+func ShreddedGate(a Account) Gate {
+	if a.ShreddedAt.IsZero() {
+		return Open
+	}
+	return Shut(CodeAccountInactive, "The keys of this account were destroyed, and its backups with them: none can be made or restored any more. Ask support for another account.")
+}
+
 // HostGate is shut when the VPS's host does not answer.
 func HostGate(available bool) Gate {
 	if available {

@@ -17,6 +17,8 @@ type BackupReport struct {
 	// ConsistencyReason and Latency are those of Backup.
 	ConsistencyReason string         `json:"consistencyReason,omitempty"`
 	Latency           *BackupLatency `json:"latency,omitempty"`
+	// LockedUntil is the date before which nobody can delete the backup, zero for none.
+	LockedUntil time.Time `json:"lockedUntil,omitzero"`
 }
 
 // MachineReport is the report of KindVPSCreate, KindVPSStart, KindVPSStop and

@@ -46,6 +46,7 @@ var codes = map[holdfast.Code]row{
 	holdfast.CodeBackupQuotaExceeded:  {http.StatusConflict, "Backup quota exceeded"},
 	holdfast.CodeOperationInProgress:  {http.StatusConflict, "Operation in progress"},
 	holdfast.CodeBackupProtected:      {http.StatusConflict, "Backup protected"},
+	holdfast.CodeBackupLocked:         {http.StatusConflict, "Backup locked"},
 	holdfast.CodeBackupNotRestorable:  {http.StatusConflict, "Backup not restorable"},
 	holdfast.CodeIdempotencyKeyReused: {http.StatusConflict, "Idempotency key reused"},
 	holdfast.CodeVPSStateChanged:      {http.StatusConflict, "VPS state changed"},

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"holdfast"
 	"holdfast/store"
@@ -256,6 +257,14 @@ func TestDeleteBackup(t *testing.T) {
 	}
 	protected := b.insertBackup(b.vps, func(x *holdfast.Backup) { x.Protected = true })
 	b.call("DELETE", b.backups()+"/"+protected.ID.String(), b.full, "").want(409, "backup_protected")
+
+	until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	locked := b.insertBackup(b.vps, func(x *holdfast.Backup) { x.LockedUntil = until })
+	if a := b.call("DELETE", b.backups()+"/"+locked.ID.String(), b.full, "").want(409, "backup_locked"); a.text("extensions.lockedUntil") != until.Format(time.RFC3339) {
+		t.Errorf("%s", a.raw)
+	}
+	past := b.insertBackup(b.vps, func(x *holdfast.Backup) { x.LockedUntil = time.Now().Add(-time.Second) })
+	b.call("DELETE", b.backups()+"/"+past.ID.String(), b.full, "").want(204, "")
 
 	b.tx(func(tx *store.Tx) error { // the restore ends
 		_, err := tx.ClaimOperation(b.ctx(), b.host, []holdfast.Kind{holdfast.KindRestoreToPayg}, "r", 1e9)

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"errors"
+	"time"
 
 	"holdfast"
 	"holdfast/disk"
@@ -28,6 +29,9 @@ func explain(op string, err error) error {
 	}
 	if errors.Is(err, vault.ErrFormat) {
 		return holdfast.Wrap(holdfast.CodeBackupDamaged, op, "The description of the account's vault does not verify, so nothing was done. Tell the operator.", err)
+	}
+	if locked, ok := errors.AsType[*vault.RetainedError](err); ok {
+		return holdfast.Wrap(holdfast.CodeBackupLocked, op, "The backup is locked: nobody can delete it before "+locked.Until.UTC().Format(time.RFC3339)+".", err)
 	}
 	if errors.Is(err, vault.ErrNoBackup) || errors.Is(err, vault.ErrDeleted) {
 		return holdfast.Wrap(holdfast.CodeBackupNotFound, op, "The backup is not there any more. Choose another one.", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"holdfast"
 	"holdfast/compute"
@@ -44,6 +45,10 @@ func (b *attempt) transfer(ctx context.Context) (vault.Manifest, error) {
 			Backup: string(b.run.Operation.BackupID), CreatedAt: b.point.At, Images: images,
 			Labels: b.labels(),
 		})
+		if _, damaged := errors.AsType[*vault.DamagedError](err); damaged && work.inherits() {
+			// What it inherits cannot be promised to last: then it inherits nothing.
+			err = fmt.Errorf("%w: %w", errParent, err)
+		}
 		return err
 	})
 	return m, err
@@ -100,6 +105,11 @@ func (p pieces) total() int64 {
 		n += w.bytes
 	}
 	return n
+}
+
+// inherits reports whether any disk is relative to a parent.
+func (p pieces) inherits() bool {
+	return slices.ContainsFunc(p, func(w piece) bool { return w.parent != nil })
 }
 
 // measure finds how much there is to do, so that the progress is honest.
@@ -234,6 +244,7 @@ func reportOf(m vault.Manifest) holdfast.BackupReport {
 		ChangedBytes: m.Stats.ChangedBytes, TransferredBytes: m.Stats.UploadedBytes,
 		Incremental: m.Labels[labelIncremental], Consistency: m.Labels[labelConsistency],
 		ConsistencyReason: m.Labels[labelReason],
+		LockedUntil:       m.RetainedUntil,
 	}
 	for _, i := range m.Images {
 		r.SizeBytes += i.Size

@@ -16,6 +16,7 @@ type AccountInfo struct {
 	Name          string     `json:"name"`
 	CreatedAt     time.Time  `json:"createdAt"`
 	Active        bool       `json:"active"`
+	ShreddedAt    *time.Time `json:"shreddedAt,omitempty"` // its key was destroyed
 	Verified      bool       `json:"verified"`
 	CardOnFile    bool       `json:"cardOnFile"`
 	CloudAccess   bool       `json:"cloudAccess"`
@@ -34,7 +35,7 @@ type LimitsInfo struct {
 
 func accountInfo(a holdfast.Account) AccountInfo {
 	return AccountInfo{
-		ID: a.ID.String(), Name: a.Name, CreatedAt: a.CreatedAt, Active: a.Active,
+		ID: a.ID.String(), Name: a.Name, CreatedAt: a.CreatedAt, Active: a.Active, ShreddedAt: timeOrNull(a.ShreddedAt),
 		Verified: a.Cloud.Verified, CardOnFile: a.Cloud.CardOnFile, CloudAccess: a.Cloud.CloudAccess,
 		UnpaidInvoice: a.Cloud.UnpaidInvoice, Limits: LimitsInfo(a.Cloud.Limits), BackupSlots: a.BackupSlots,
 	}
@@ -62,6 +63,9 @@ func (c *Control) CreateAccount(ctx context.Context, in CreateAccountInput) (Acc
 		return AccountInfo{}, told(op, err)
 	}
 	err = c.write(ctx, op, func(tx *store.Tx) error {
+		if err := c.keyInForce(ctx, tx.Queries()); err != nil {
+			return err
+		}
 		if a.CreatedAt, err = tx.Now(ctx); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"time"
 
 	"holdfast"
 	"holdfast/store"
@@ -28,7 +29,11 @@ func (c *Control) DeleteBackup(ctx context.Context, caller Caller, vps, backup s
 		if err != nil {
 			return err
 		}
-		if err := holdfast.First(holdfast.ScopeGate(caller.Scopes, holdfast.ScopeBackupVM), deleteGate(b, pin)).Err(); err != nil {
+		now, err := tx.Now(ctx)
+		if err != nil {
+			return err
+		}
+		if err := holdfast.First(holdfast.ScopeGate(caller.Scopes, holdfast.ScopeBackupVM), deleteGate(b, pin, now)).Err(); err != nil {
 			return err
 		}
 		if err := tx.SetBackupStatus(ctx, b.ID, b.Status, holdfast.BackupDeleted); err != nil {
@@ -43,7 +48,13 @@ func (c *Control) DeleteBackup(ctx context.Context, caller Caller, vps, backup s
 }
 
 // deleteGate is the gate of deleting one backup.
-func deleteGate(b holdfast.Backup, pin *holdfast.Operation) holdfast.Gate {
+func deleteGate(b holdfast.Backup, pin *holdfast.Operation, now time.Time) holdfast.Gate {
+	if b.LockedUntil.After(now) {
+		until := b.LockedUntil.UTC().Format(time.RFC3339)
+		g := holdfast.Shut(holdfast.CodeBackupLocked, "The backup is locked: nobody can delete it before "+until+".")
+		g.Extensions = map[string]any{"lockedUntil": until}
+		return g
+	}
 	if b.Protected {
 		return holdfast.Shut(holdfast.CodeBackupProtected, "The backup is protected. Lift the protection first.")
 	}

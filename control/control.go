@@ -37,6 +37,9 @@ type Options struct {
 	// WrapKey draws a new key for an account and returns it wrapped by the
 	// master key. Without it no account can be made.
 	WrapKey func(ctx context.Context, account holdfast.AccountID) ([]byte, error)
+	// KeyCheck names the master key that WrapKey uses. An account is not made with
+	// one that is being replaced. Empty: not checked.
+	KeyCheck string
 }
 
 func (o Options) withDefaults() Options {

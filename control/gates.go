@@ -60,8 +60,8 @@ func hostUp(ctx context.Context, q *store.Queries, id holdfast.HostID) (bool, er
 }
 
 func accountGate(a holdfast.Account) holdfast.Gate {
-	if a.Active {
-		return holdfast.Open
+	if a.Active || !a.ShreddedAt.IsZero() {
+		return holdfast.ShreddedGate(a)
 	}
 	return holdfast.Shut(holdfast.CodeAccountInactive, "The account is not active. What it has stays readable; ask support to activate it.")
 }

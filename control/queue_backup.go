@@ -64,6 +64,8 @@ func readBackupReport(raw json.RawMessage) (holdfast.BackupReport, error) {
 	switch {
 	case r.PointAt.Before(first) || r.PointAt.After(last):
 		return r, fmt.Errorf("%w: the point in time is %v", errRefused, r.PointAt)
+	case r.LockedUntil.After(last):
+		return r, fmt.Errorf("%w: it is locked until %v", errRefused, r.LockedUntil)
 	case len(r.Point) > maxPoint:
 		return r, fmt.Errorf("%w: the point's name has %d bytes", errRefused, len(r.Point))
 	case r.SizeBytes < 0 || r.ChangedBytes < 0 || r.TransferredBytes < 0:

@@ -25,21 +25,29 @@ type accountRow struct {
 	LimitInstances int    `bun:"limit_instances"`
 	BackupSlots    int    `bun:"backup_slots"`
 	WrappedKey     []byte `bun:"wrapped_key"`
+	NextWrappedKey []byte `bun:"next_wrapped_key"`
+	RingEpoch      uint32 `bun:"ring_epoch"`
+	ShreddedAt     micros `bun:"shredded_at"`
 }
 
 func newAccountRow(a holdfast.Account) *accountRow {
-	key := a.WrappedKey
-	if key == nil {
-		key = []byte{}
-	}
 	return &accountRow{
 		ID: a.ID, Name: a.Name, CreatedAt: toMicros(a.CreatedAt), Active: a.Active,
 		Verified: a.Cloud.Verified, CardOnFile: a.Cloud.CardOnFile,
 		CloudAccess: a.Cloud.CloudAccess, UnpaidInvoice: a.Cloud.UnpaidInvoice,
 		LimitCPUCores: a.Cloud.Limits.CPUCores, LimitMemoryGb: a.Cloud.Limits.MemoryGb,
 		LimitStorageGb: a.Cloud.Limits.StorageGb, LimitInstances: a.Cloud.Limits.Instances,
-		BackupSlots: a.BackupSlots, WrappedKey: key,
+		BackupSlots: a.BackupSlots, WrappedKey: bytesOf(a.WrappedKey), NextWrappedKey: bytesOf(a.NextWrappedKey),
+		RingEpoch: a.RingEpoch, ShreddedAt: toMicros(a.ShreddedAt),
 	}
+}
+
+// bytesOf writes no bytes as an empty blob: the columns know no NULL.
+func bytesOf(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
 }
 
 func (r accountRow) domain() holdfast.Account {
@@ -52,7 +60,8 @@ func (r accountRow) domain() holdfast.Account {
 				StorageGb: r.LimitStorageGb, Instances: r.LimitInstances,
 			},
 		},
-		BackupSlots: r.BackupSlots, WrappedKey: r.WrappedKey,
+		BackupSlots: r.BackupSlots, WrappedKey: r.WrappedKey, NextWrappedKey: r.NextWrappedKey,
+		RingEpoch: r.RingEpoch, ShreddedAt: r.ShreddedAt.time(),
 	}
 }
 
@@ -76,8 +85,9 @@ func (t *Tx) InsertAccount(ctx context.Context, a holdfast.Account) error {
 	return t.insert(ctx, "insert account", newAccountRow(a))
 }
 
-// UpdateAccount writes everything of an account but its id and creation.
+// UpdateAccount writes everything of an account but its id, its creation and its
+// keys.
 func (t *Tx) UpdateAccount(ctx context.Context, a holdfast.Account) error {
-	res, err := t.db.NewUpdate().Model(newAccountRow(a)).ExcludeColumn("created_at").WherePK().Exec(ctx)
+	res, err := t.db.NewUpdate().Model(newAccountRow(a)).ExcludeColumn("created_at", "wrapped_key", "next_wrapped_key", "ring_epoch", "shredded_at").WherePK().Exec(ctx)
 	return touched("update account", res, err)
 }

@@ -20,6 +20,7 @@ type backupRow struct {
 	Type             string
 	Note             string
 	Protected        bool
+	LockedUntil      micros
 	Site             string
 	RequestedAt      micros
 	PointAt          micros
@@ -43,7 +44,7 @@ type backupRow struct {
 func newBackupRow(b holdfast.Backup) *backupRow {
 	return &backupRow{
 		ID: b.ID, AccountID: b.AccountID, VPSID: b.VPSID, Status: b.Status, Type: b.Type,
-		Note: b.Note, Protected: b.Protected, Site: b.Site,
+		Note: b.Note, Protected: b.Protected, LockedUntil: toMicros(b.LockedUntil), Site: b.Site,
 		RequestedAt: toMicros(b.RequestedAt), PointAt: toMicros(b.PointAt), Point: b.Point, Generation: b.Generation,
 		SizeBytes: b.SizeBytes, ChangedBytes: b.ChangedBytes, TransferredBytes: b.TransferredBytes,
 		Incremental: b.Incremental, Consistency: b.Consistency,
@@ -55,7 +56,7 @@ func newBackupRow(b holdfast.Backup) *backupRow {
 func (r backupRow) domain() holdfast.Backup {
 	return holdfast.Backup{
 		ID: r.ID, AccountID: r.AccountID, VPSID: r.VPSID, Status: r.Status, Type: r.Type,
-		Note: r.Note, Protected: r.Protected, Site: r.Site,
+		Note: r.Note, Protected: r.Protected, LockedUntil: r.LockedUntil.time(), Site: r.Site,
 		RequestedAt: r.RequestedAt.time(), PointAt: r.PointAt.time(), Point: r.Point, Generation: r.Generation,
 		SizeBytes: r.SizeBytes, ChangedBytes: r.ChangedBytes, TransferredBytes: r.TransferredBytes,
 		Incremental: r.Incremental, Consistency: r.Consistency,
@@ -138,6 +139,7 @@ func (t *Tx) CompleteBackup(ctx context.Context, id holdfast.BackupID, r holdfas
 		Set("transferred_bytes = ?", r.TransferredBytes).
 		Set("incremental = ?", r.Incremental).Set("consistency = ?", r.Consistency).
 		Set("consistency_reason = ?", r.ConsistencyReason).Set("latency = ?", latency).
+		Set("locked_until = ?", toMicros(r.LockedUntil)).
 		Where("id = ? AND status = ?", id, holdfast.BackupPending).Exec(ctx)
 	return touched("complete backup", res, err)
 }

@@ -1,6 +1,37 @@
 package store
 
-import "context"
+import (
+	"context"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+)
+
+// SchemaAt makes a database as version n left it, and runs statements on it.
+func SchemaAt(ctx context.Context, path string, n int64, statements ...string) error {
+	db, err := openHandle(path, "immediate", 1)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	dir, err := fs.Sub(sqliteMigrations, "migrations/sqlite")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db.DB, dir)
+	if err != nil {
+		return err
+	}
+	if _, err := p.UpTo(ctx, n); err != nil {
+		return err
+	}
+	for _, s := range statements {
+		if _, err := db.ExecContext(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // TryWriteByReader writes through the read pool, which must refuse.
 func (s *Store) TryWriteByReader(ctx context.Context) error {

@@ -10,6 +10,8 @@ import (
 const (
 	MetaInstance = "instance"         // the id of this installation
 	MetaKeyCheck = "master_key_check" // proves the master key
+	MetaKeyNext  = "master_key_next"  // proves the one that a rotation brings; empty: none
+	MetaKeyServe = "master_key_serve" // proves the one that the service was started with
 )
 
 type metaRow struct {

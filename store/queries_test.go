@@ -180,7 +180,7 @@ func TestBackupsOfAVPS(t *testing.T) {
 				PointAt: noon.Add(-time.Duration(i) * time.Minute), SizeBytes: 7, Incremental: holdfast.IncrementalFull, ConsistencyReason: "no agent",
 			}
 			if i == 0 {
-				r.Latency = &holdfast.BackupLatency{During: holdfast.WriteLatency{Writes: 3, Mean: 200, P99: 500}}
+				r.Latency = &holdfast.BackupLatency{During: holdfast.WriteLatency{Writes: 3, P50: 200, P99: 500}}
 			}
 			return r
 		}

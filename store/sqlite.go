@@ -75,7 +75,7 @@ func Open(ctx context.Context, path string, opts ...Option) (*Store, error) {
 		return nil, fmt.Errorf("store: open: %w", err)
 	}
 	s := &Store{clock: newClock(o.wall, o.steady), reserve: newReserve(path+".reserve", o.reserve), queued: make(chan struct{})}
-	if s.writer, err = openHandle(path, "immediate", 1, "foreign_keys(1)"); err != nil {
+	if s.writer, err = openHandle(path, "immediate", 1, "foreign_keys(1)", "secure_delete(1)"); err != nil {
 		return nil, failed("open", err)
 	}
 	// The readers cannot write, even by mistake.
@@ -150,6 +150,36 @@ func migrate(ctx context.Context, db *sql.DB) error {
 		return failed("migrate", err)
 	}
 	return nil
+}
+
+// scrubTime is how long Scrub waits for readers of other processes, which keep
+// the log from being cut.
+const scrubTime = 30 * time.Second
+
+// Scrub overwrites what was deleted: it writes the database anew, and cuts the
+// write-ahead log. Deleted values are zeroed at once since schema 2, but a page
+// that was rearranged may keep an older copy. It takes as much free space as the
+// database, and locks it for as long as writing that takes.
+func (s *Store) Scrub(ctx context.Context) error {
+	if _, err := s.writer.ExecContext(ctx, "VACUUM"); err != nil {
+		return failed("scrub", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, scrubTime)
+	defer cancel()
+	for {
+		var busy, frames, done int
+		if err := s.writer.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &done); err != nil {
+			return failed("scrub", err)
+		}
+		if busy == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: the log of the database is in use", ErrBusy)
+		case <-time.After(50 * time.Millisecond): // nobody tells when a reader has ended
+		}
+	}
 }
 
 // Close closes the database. The reserve stays in its place.

@@ -58,7 +58,7 @@ func newWorld(t *testing.T, s *store.Store) world {
 		account: holdfast.Account{
 			ID: holdfast.NewID[holdfast.AccountID](), Name: hexName(t), CreatedAt: noon, Active: true, BackupSlots: 3,
 			Cloud:      holdfast.CloudFacts{Verified: true, CloudAccess: true, Limits: holdfast.CloudResources{CPUCores: 8, MemoryGb: 16, StorageGb: 500, Instances: 4}},
-			WrappedKey: []byte{0, 1, 255, '\''},
+			WrappedKey: []byte{0, 1, 255, '\''}, NextWrappedKey: []byte{7}, RingEpoch: 3,
 		},
 		host: holdfast.Host{
 			ID: holdfast.NewID[holdfast.HostID](), Region: "stockholm", Name: hexName(t), Driver: "sim", CreatedAt: noon,

@@ -6,14 +6,16 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"holdfast/vault/blob"
 	"holdfast/vault/manifest"
 	"holdfast/vault/seal"
 )
 
-// Manifests returns the ids of the completed backups, ascending. Only the
-// session tombstones that are there cause manifests to be read.
+// Manifests returns the ids of the completed backups, ascending. Only session
+// tombstones, and manifests that are there beside their tombstones, cause
+// manifests to be read.
 func (v *Vault) Manifests(ctx context.Context) ([]string, error) {
 	dead, sessions := map[string]bool{}, false
 	for info, err := range v.st.List(ctx, tombPrefix) {
@@ -31,10 +33,18 @@ func (v *Vault) Manifests(ctx context.Context) ([]string, error) {
 			return nil, fmt.Errorf("list backups: %w", err)
 		}
 		id := strings.TrimPrefix(info.Name, manifest.Prefix)
-		if dead[id] || CheckID(id) != nil {
+		if CheckID(id) != nil {
 			continue
 		}
-		if sessions {
+		if dead[id] {
+			shown, err := v.unhidden(ctx, id)
+			if err != nil {
+				return nil, fmt.Errorf("list backups: %w", err)
+			}
+			if !shown {
+				continue
+			}
+		} else if sessions {
 			if _, err := v.Manifest(ctx, id); errors.Is(err, ErrNoBackup) {
 				continue
 			}
@@ -46,7 +56,8 @@ func (v *Vault) Manifests(ctx context.Context) ([]string, error) {
 }
 
 // Manifest reads the description of one backup. One that does not exist, was
-// deleted, or whose session a collector has ended, is ErrNoBackup.
+// deleted, or whose session a collector has ended, is ErrNoBackup; a retained one
+// is there whatever anybody put beside it.
 func (v *Vault) Manifest(ctx context.Context, backup string) (Manifest, error) {
 	m, err := v.readManifest(ctx, backup)
 	if err != nil {
@@ -63,11 +74,19 @@ func (v *Vault) readManifest(ctx context.Context, backup string) (Manifest, erro
 	if err != nil {
 		return Manifest{}, err
 	}
-	err = v.tombstoned(ctx, backup, m.Session)
-	if errors.Is(err, ErrDeleted) || errors.Is(err, ErrSessionLost) {
-		return Manifest{}, fmt.Errorf("%w: %w", ErrNoBackup, err)
+	if m.Retained(time.Now()) {
+		return m, nil
 	}
-	return m, err
+	return m, v.standing(ctx, m)
+}
+
+// standing is ErrNoBackup for a backup with a tombstone.
+func (v *Vault) standing(ctx context.Context, m Manifest) error {
+	err := v.tombstoned(ctx, m.Backup, m.Session)
+	if errors.Is(err, ErrDeleted) || errors.Is(err, ErrSessionLost) {
+		return fmt.Errorf("%w: %w", ErrNoBackup, err)
+	}
+	return err
 }
 
 // openManifest reads a manifest whether it counts or not.

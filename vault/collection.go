@@ -118,6 +118,8 @@ type CollectionPlan struct {
 
 	Condemned []Condemned `json:"condemned"`
 	Segments  []string    `json:"segments,omitempty"` // index segments to be merged
+	// Waiting are the packs that were left out because they are retained.
+	Waiting Waiting `json:"waiting,omitzero"`
 	// Unindexed are needed packs that no segment covers; they get one.
 	Unindexed []string `json:"unindexed,omitempty"`
 	// Sessions are those under way, whose packs were left alone.
@@ -181,7 +183,7 @@ func (p *CollectionPlan) Rewrites() (packs int, bytes int64) {
 // String says in a few lines what goes, what is rewritten and what is freed.
 func (p *CollectionPlan) String() string {
 	if p.Empty() {
-		return fmt.Sprintf("nothing to collect: %d packs, %d bytes, %d of them needed by %d backups\n", p.Packs, p.PackBytes, p.LiveBytes, p.Backups)
+		return fmt.Sprintf("nothing to collect: %d packs, %d bytes, %d of them needed by %d backups\n", p.Packs, p.PackBytes, p.LiveBytes, p.Backups) + p.Waiting.String()
 	}
 	n, copied := p.Rewrites()
 	b := &strings.Builder{}
@@ -192,6 +194,7 @@ func (p *CollectionPlan) String() string {
 	fmt.Fprintf(b, "  indexed    %d packs that no segment covers\n", len(p.Unindexed))
 	fmt.Fprintf(b, "  ended      %d sessions that were given up\n", len(p.Ends))
 	fmt.Fprintf(b, "  freed      %d bytes\n", p.Frees())
+	b.WriteString(p.Waiting.String())
 	if p.Missing > 0 {
 		fmt.Fprintf(b, "  missing    %d chunks are in no pack: check tells which backups need them\n", p.Missing)
 	}
@@ -207,7 +210,7 @@ type Collected struct {
 	Deleted  int    `json:"packsDeleted"`
 	Bytes    int64  `json:"bytesDeleted"`
 	Copied   int64  `json:"bytesCopied"`
-	Spared   int    `json:"packsSpared"` // condemned, but needed after all, or not readable
+	Spared   int    `json:"packsSpared"` // condemned, but needed after all, retained, or not readable
 	Segments int    `json:"segmentsMerged"`
 	// Ended are the sessions that were ended because they did not end by themselves.
 	Ended []string `json:"sessionsEnded,omitempty"`

@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"holdfast/vault/blob"
 	"holdfast/vault/index"
 	"holdfast/vault/manifest"
 	"holdfast/vault/pack"
@@ -75,7 +77,7 @@ func (v *Vault) collect(ctx context.Context, p *CollectionPlan, o CollectOptions
 }
 
 func (v *Vault) deletePacks(ctx context.Context, p *CollectionPlan, d decision, o CollectOptions, r *Collected) error {
-	var deleted atomic.Int64
+	var deleted, retained, kept atomic.Int64
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(deleteWorkers)
 	for i, c := range p.Condemned {
@@ -86,7 +88,13 @@ func (v *Vault) deletePacks(ctx context.Context, p *CollectionPlan, d decision, 
 		r.Deleted++
 		r.Bytes += c.Size
 		g.Go(func() error {
-			if err := v.st.Delete(gctx, c.Name); err != nil {
+			err := v.st.Delete(gctx, c.Name)
+			if errors.Is(err, blob.ErrRetained) { // for a backup that came since
+				retained.Add(1)
+				kept.Add(c.Size)
+				return nil
+			}
+			if err != nil {
 				return fmt.Errorf("delete pack: %w", err)
 			}
 			deleted.Add(1)
@@ -94,6 +102,9 @@ func (v *Vault) deletePacks(ctx context.Context, p *CollectionPlan, d decision, 
 		})
 	}
 	err := g.Wait()
+	r.Deleted -= int(retained.Load())
+	r.Spared += int(retained.Load())
+	r.Bytes -= kept.Load()
 	o.Progress("delete packs", int(deleted.Load()), r.Deleted)
 	return err
 }
@@ -141,7 +152,11 @@ func (v *Vault) mergeSegments(ctx context.Context, p *CollectionPlan, r *Collect
 		}
 	}
 	for _, name := range names {
-		if err := v.st.Delete(ctx, name); err != nil {
+		err := v.st.Delete(ctx, name)
+		if errors.Is(err, blob.ErrRetained) { // for a backup that came since
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("delete index segment: %w", err)
 		}
 		r.Segments++
@@ -201,6 +216,9 @@ func (v *Vault) buryLost(ctx context.Context, dead stones) error {
 	}
 	for _, id := range names {
 		m, err := v.openManifest(ctx, id)
+		if err == nil && m.Retained(time.Now()) {
+			continue
+		}
 		if err == nil && dead.ended[m.Session] || dead.backups[id] {
 			err = v.bury(ctx, id)
 		}

@@ -21,7 +21,7 @@ import (
 	"holdfast/vault/keys"
 )
 
-// childEnv tells a process of these tests what to do: write or collect.
+// childEnv tells a process of these tests what to do: write, collect or copy.
 const childEnv = "HOLDFAST_TEST_CHILD"
 
 // TestMain lets the test binary be the other processes.
@@ -58,6 +58,9 @@ func child(do string) error {
 	v, err := vault.OpenWithMaster(ctx, st, master)
 	if err != nil {
 		return err
+	}
+	if do == "copy" {
+		return copyChild(ctx, v, master)
 	}
 	if do == "collect" {
 		p, err := v.PlanCollection(ctx, atOnce)

@@ -107,9 +107,10 @@ func (v *Vault) planCollection(ctx context.Context, o CollectOptions) (*Collecti
 	for _, size := range m.in.packs {
 		p.PackBytes += size
 	}
-	v.choose(p, m, o)
-	v.chooseSegments(p, m.in.packs)
-	return p, nil
+	if err := v.choose(ctx, p, m, o); err != nil {
+		return nil, err
+	}
+	return p, v.chooseSegments(ctx, p, m.in.packs)
 }
 
 // markAll loads the index and marks what manifests need that were read before.
@@ -134,8 +135,41 @@ func (v *Vault) markAll(ctx context.Context, all []Manifest, visit func([]marked
 }
 
 // choose condemns the packs without a needed chunk, and those that are worth
-// being rewritten.
-func (v *Vault) choose(p *CollectionPlan, m *marker, o CollectOptions) {
+// being rewritten, but none that is retained.
+func (v *Vault) choose(ctx context.Context, p *CollectionPlan, m *marker, o CollectOptions) error {
+	condemn := v.candidates(m, o)
+	names := make([]string, 0, len(condemn))
+	for mp := range condemn {
+		names = append(names, mp.name)
+	}
+	dates, err := v.retained(ctx, names)
+	if err != nil {
+		return err
+	}
+	for mp := range condemn {
+		if until, ok := dates[mp.name]; ok {
+			p.Waiting = p.Waiting.with(int64(mp.info.Size)-mp.live, until)
+			delete(condemn, mp)
+			continue
+		}
+		p.Condemned = append(p.Condemned, mp.condemn())
+	}
+	for _, mp := range m.packs {
+		if mp.loose && !condemn[mp] && mp.kept > 0 {
+			p.Unindexed = append(p.Unindexed, mp.name)
+		}
+	}
+	slices.Sort(p.Unindexed)
+	// What frees most goes first.
+	slices.SortFunc(p.Condemned, func(a, b Condemned) int {
+		return cmp.Or(cmp.Compare(b.Size-b.Copy, a.Size-a.Copy), cmp.Compare(a.Name, b.Name))
+	})
+	p.Condemned = p.Condemned[:min(len(p.Condemned), maxCondemned)]
+	return nil
+}
+
+// candidates are the packs that hold too little of use.
+func (v *Vault) candidates(m *marker, o CollectOptions) map[*markedPack]bool {
 	small := map[pack.Class][]*markedPack{}
 	condemn := map[*markedPack]bool{}
 	for _, mp := range m.packs {
@@ -157,20 +191,7 @@ func (v *Vault) choose(p *CollectionPlan, m *marker, o CollectOptions) {
 			condemn[mp] = true
 		}
 	}
-	for mp := range condemn {
-		p.Condemned = append(p.Condemned, mp.condemn())
-	}
-	for _, mp := range m.packs {
-		if mp.loose && !condemn[mp] {
-			p.Unindexed = append(p.Unindexed, mp.name)
-		}
-	}
-	slices.Sort(p.Unindexed)
-	// What frees most goes first.
-	slices.SortFunc(p.Condemned, func(a, b Condemned) int {
-		return cmp.Or(cmp.Compare(b.Size-b.Copy, a.Size-a.Copy), cmp.Compare(a.Name, b.Name))
-	})
-	p.Condemned = p.Condemned[:min(len(p.Condemned), maxCondemned)]
+	return condemn
 }
 
 // overhead is what a pack of so many chunks has besides them, in bytes.
@@ -203,16 +224,42 @@ func (c Condemned) keeps(ordinal uint32) bool {
 }
 
 // chooseSegments takes the small segments when there are many, and those whose
-// packs mostly go or are gone.
-func (v *Vault) chooseSegments(p *CollectionPlan, stored map[string]int64) {
+// packs mostly go or are gone; none that is retained, for it would stay beside
+// what takes its place.
+func (v *Vault) chooseSegments(ctx context.Context, p *CollectionPlan, stored map[string]int64) error {
+	small, stale, entries := v.poorSegments(p, stored)
+	small, err := v.unlocked(ctx, small)
+	if err == nil {
+		stale, err = v.unlocked(ctx, stale)
+	}
+	if err != nil {
+		return err
+	}
+	if len(small)+len(stale) >= manySegments {
+		stale = append(stale, small...)
+	}
+	slices.Sort(stale)
+	sum := 0
+	for _, name := range stale {
+		if sum += entries[name]; sum > mergeEntries {
+			break
+		}
+		p.Segments = append(p.Segments, name)
+	}
+	return nil
+}
+
+// poorSegments are the segments of few entries, and those of few that are of use.
+func (v *Vault) poorSegments(p *CollectionPlan, stored map[string]int64) (small, stale []string, entries map[string]int) {
 	gone := map[string]bool{}
 	for _, c := range p.Condemned {
 		gone[c.Name] = true
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	var small, stale []string
+	entries = map[string]int{}
 	for name, part := range v.segments {
+		entries[name] = len(part.Entries)
 		live := 0
 		stays := make([]bool, len(part.Packs))
 		for i, info := range part.Packs {
@@ -231,15 +278,5 @@ func (v *Vault) chooseSegments(p *CollectionPlan, stored map[string]int64) {
 			small = append(small, name)
 		}
 	}
-	if len(small)+len(stale) >= manySegments {
-		stale = append(stale, small...)
-	}
-	slices.Sort(stale)
-	entries := 0
-	for _, name := range stale {
-		if entries += len(v.segments[name].Entries); entries > mergeEntries {
-			break
-		}
-		p.Segments = append(p.Segments, name)
-	}
+	return small, stale, entries
 }

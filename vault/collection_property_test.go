@@ -27,13 +27,14 @@ type world struct {
 	st *mem.Storage
 	o  owner
 
-	mu      sync.Mutex
-	r       *rand.Rand
-	disks   map[string][]byte // what each backup would hold
-	done    map[string]bool   // told to be complete, and nobody has begun to delete it
-	next    int
-	freed   int
-	failure error
+	mu       sync.Mutex
+	r        *rand.Rand
+	disks    map[string][]byte // what each backup would hold
+	done     map[string]bool   // told to be complete, and nobody has begun to delete it
+	deleting map[string]bool   // of copies, which can be told after that
+	next     int
+	freed    int
+	failure  error
 }
 
 // TestCollectionSchedules runs writers, deleters, readers and two collectors in
@@ -43,8 +44,7 @@ type world struct {
 func TestCollectionSchedules(t *testing.T) {
 	freed := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		w := &world{t: t, rt: rt, st: mem.New(), disks: map[string][]byte{}, done: map[string]bool{}}
-		w.r = newRand(rapid.Uint64().Draw(rt, "seed"))
+		w := newWorld(t, rt)
 		w.init()
 		s := newSchedule(newRand(rapid.Uint64().Draw(rt, "order")), w.st)
 		for i := range rapid.IntRange(1, 3).Draw(rt, "writers") {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"holdfast/vault/blob"
 	"holdfast/vault/manifest"
@@ -53,8 +54,7 @@ func (v *Vault) manifests(ctx context.Context, dead stones) ([]Manifest, error) 
 		if err != nil {
 			return nil, fmt.Errorf("list backups: %w", err)
 		}
-		id := strings.TrimPrefix(info.Name, manifest.Prefix)
-		if !dead.backups[id] && CheckID(id) == nil {
+		if id := strings.TrimPrefix(info.Name, manifest.Prefix); CheckID(id) == nil {
 			names = append(names, id)
 		}
 	}
@@ -64,10 +64,13 @@ func (v *Vault) manifests(ctx context.Context, dead stones) ([]Manifest, error) 
 		if errors.Is(err, ErrNoBackup) {
 			continue // deleted since it was listed
 		}
+		if dead.backups[id] && (damage(err) || err == nil && !m.Retained(time.Now())) {
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("backup %s: %w", id, err)
 		}
-		if !dead.ended[m.Session] {
+		if !dead.ended[m.Session] || m.Retained(time.Now()) {
 			all = append(all, m)
 		}
 	}

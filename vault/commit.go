@@ -14,7 +14,10 @@ import (
 // appearance is the commit. The session and, unless given, the statistics are
 // filled in. A manifest that is there already under this id is adopted: it is
 // returned, and this session's own work is garbage. A backup deleted meanwhile is
-// ErrDeleted, a session ended by a collector ErrSessionLost.
+// ErrDeleted, a session ended by a collector ErrSessionLost. At a place that
+// retains, all that the backup needs is retained before its manifest is there, for
+// as long as the place says or, if that is later, until m.RetainedUntil; what came
+// of it is in the answer.
 func (s *Session) Commit(ctx context.Context, m Manifest) (Manifest, error) {
 	m, err := s.commit(ctx, m)
 	if err != nil {
@@ -34,6 +37,10 @@ func (s *Session) commit(ctx context.Context, m Manifest) (Manifest, error) {
 	if err := s.flush(); err != nil {
 		return m, err
 	}
+	place, err := s.retain(ctx, &m)
+	if err != nil {
+		return m, err
+	}
 	if err := s.v.tombstoned(ctx, m.Backup, s.id); err != nil {
 		return m, err
 	}
@@ -50,7 +57,11 @@ func (s *Session) commit(ctx context.Context, m Manifest) (Manifest, error) {
 	if err != nil {
 		return m, err
 	}
-	err = s.v.st.PutNew(ctx, name, data)
+	if place != nil {
+		err = place.PutRetained(ctx, name, data, m.RetainedUntil)
+	} else {
+		err = s.v.st.PutNew(ctx, name, data)
+	}
 	if errors.Is(err, blob.ErrExists) {
 		return s.v.adopt(ctx, m.Backup)
 	}
@@ -109,7 +120,8 @@ func (v *Vault) tombstoned(ctx context.Context, backup, session string) error {
 
 // DeleteBackup removes a backup for good: a tombstone first, so that no late
 // writer can bring it back, then the manifest. What only it needed is freed by
-// the next collection. It works on a full storage, and may be repeated.
+// the next collection. It works on a full storage, and may be repeated. One that
+// is retained is a *RetainedError, and nothing was done.
 func (v *Vault) DeleteBackup(ctx context.Context, backup string) error {
 	if err := v.deleteBackup(ctx, backup); err != nil {
 		return fmt.Errorf("delete backup %s: %w", backup, err)
@@ -119,6 +131,9 @@ func (v *Vault) DeleteBackup(ctx context.Context, backup string) error {
 
 func (v *Vault) deleteBackup(ctx context.Context, backup string) error {
 	if err := CheckID(backup); err != nil {
+		return err
+	}
+	if err := v.free(ctx, backup); err != nil {
 		return err
 	}
 	err := v.entomb(ctx, backup)
@@ -137,12 +152,17 @@ func (v *Vault) deleteBackup(ctx context.Context, backup string) error {
 }
 
 // bury removes a manifest that does not count. The tombstone is there first, so
-// that nobody who was asleep deletes another manifest of that name.
+// that nobody who was asleep deletes another manifest of that name. A retained
+// one cannot be taken back: it is there to be read until its date.
 func (v *Vault) bury(ctx context.Context, backup string) error {
 	if err := v.entomb(ctx, backup); err != nil {
 		return err
 	}
-	return v.st.Delete(ctx, manifestName(backup))
+	err := v.st.Delete(ctx, manifestName(backup))
+	if errors.Is(err, blob.ErrRetained) {
+		return nil
+	}
+	return err
 }
 
 func (v *Vault) entomb(ctx context.Context, backup string) error {

@@ -58,8 +58,15 @@ func (v *Vault) Adopt(ctx context.Context, backup string) (Manifest, error) {
 }
 
 func (v *Vault) adopt(ctx context.Context, backup string) (Manifest, error) {
-	m, err := v.readManifest(ctx, backup)
+	if err := CheckID(backup); err != nil {
+		return Manifest{}, err
+	}
+	m, err := v.openManifest(ctx, backup)
 	if err != nil {
+		return Manifest{}, err
+	}
+	// What is only there because it is retained may be gone tomorrow.
+	if err := v.standing(ctx, m); err != nil {
 		return Manifest{}, err
 	}
 	err = v.keep(ctx, m.Session)

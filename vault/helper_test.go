@@ -64,6 +64,11 @@ func whole(disk []byte) iter.Seq2[vault.Range, error] {
 
 // backup writes one disk as one backup in a session of its own.
 func backup(ctx context.Context, v *vault.Vault, id string, disk []byte, parent string, rs iter.Seq2[vault.Range, error]) (vault.Manifest, error) {
+	return backupUntil(ctx, v, id, disk, parent, rs, time.Time{})
+}
+
+// backupUntil is backup for one that is to be retained.
+func backupUntil(ctx context.Context, v *vault.Vault, id string, disk []byte, parent string, rs iter.Seq2[vault.Range, error], until time.Time) (vault.Manifest, error) {
 	var m vault.Manifest
 	err := v.Write(ctx, "s-"+id, func(ctx context.Context, s *vault.Session) error {
 		in := vault.ImageInput{Name: "disk0", Size: int64(len(disk)), Point: id, Read: bytes.NewReader(disk), Ranges: rs}
@@ -74,7 +79,7 @@ func backup(ctx context.Context, v *vault.Vault, id string, disk []byte, parent 
 		if err != nil {
 			return err
 		}
-		m, err = s.Commit(ctx, vault.Manifest{Backup: id, CreatedAt: time.Now(), Images: []vault.Image{im}})
+		m, err = s.Commit(ctx, vault.Manifest{Backup: id, CreatedAt: time.Now(), Images: []vault.Image{im}, RetainedUntil: until})
 		return err
 	})
 	return m, err

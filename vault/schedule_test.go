@@ -30,6 +30,7 @@ type schedule struct {
 type request struct {
 	p     *process
 	grant chan verdict
+	done  chan struct{} // closed when the call is over
 }
 
 type verdict int
@@ -68,7 +69,7 @@ func (s *schedule) start(name string, mortal bool, run func(st blob.Storage)) {
 			s.mu.Unlock()
 			s.cond.Signal()
 		}()
-		run(gated{p})
+		run(gated{p, s.inner})
 	}()
 }
 
@@ -96,6 +97,7 @@ func (s *schedule) run(between func(step int)) {
 		s.mu.Unlock()
 		between(step)
 		req.grant <- v
+		<-req.done
 	}
 }
 
@@ -131,7 +133,8 @@ func (s *schedule) judge(p *process) verdict {
 
 // do makes one call when it is its turn.
 func (p *process) do(call func() error) error {
-	req := &request{p, make(chan verdict)}
+	req := &request{p, make(chan verdict), make(chan struct{})}
+	defer close(req.done)
 	p.s.mu.Lock()
 	p.s.waiting = append(p.s.waiting, req)
 	p.s.mu.Unlock()
@@ -146,29 +149,35 @@ func (p *process) do(call func() error) error {
 	return call()
 }
 
-// gated is a process's view of the storage.
-type gated struct{ p *process }
+// gated is a process's view of a storage.
+type gated struct {
+	p     *process
+	inner blob.Storage
+}
+
+// on is the same process's view of another storage.
+func on(st, other blob.Storage) blob.Storage { return gated{st.(gated).p, other} }
 
 func (g gated) PutNew(ctx context.Context, name string, data []byte) error {
-	return g.p.do(func() error { return g.p.s.inner.PutNew(ctx, name, data) })
+	return g.p.do(func() error { return g.inner.PutNew(ctx, name, data) })
 }
 
 func (g gated) Get(ctx context.Context, name string, limit int64) (data []byte, err error) {
-	err = g.p.do(func() (err error) { data, err = g.p.s.inner.Get(ctx, name, limit); return err })
+	err = g.p.do(func() (err error) { data, err = g.inner.Get(ctx, name, limit); return err })
 	return data, err
 }
 
 func (g gated) ReadAt(ctx context.Context, name string, p []byte, off int64) error {
-	return g.p.do(func() error { return g.p.s.inner.ReadAt(ctx, name, p, off) })
+	return g.p.do(func() error { return g.inner.ReadAt(ctx, name, p, off) })
 }
 
 func (g gated) Stat(ctx context.Context, name string) (info blob.Info, err error) {
-	err = g.p.do(func() (err error) { info, err = g.p.s.inner.Stat(ctx, name); return err })
+	err = g.p.do(func() (err error) { info, err = g.inner.Stat(ctx, name); return err })
 	return info, err
 }
 
 func (g gated) Delete(ctx context.Context, name string) error {
-	return g.p.do(func() error { return g.p.s.inner.Delete(ctx, name) })
+	return g.p.do(func() error { return g.inner.Delete(ctx, name) })
 }
 
 // List is two calls with others between them, each blob as it is at one of them.
@@ -177,7 +186,7 @@ func (g gated) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, err
 		var all []blob.Info
 		half := func(first bool) error {
 			var err error
-			for info, ierr := range g.p.s.inner.List(ctx, prefix) {
+			for info, ierr := range g.inner.List(ctx, prefix) {
 				if ierr != nil {
 					err = ierr
 				} else if (len(info.Name)+int(info.Name[len(info.Name)-1]))%2 == 0 == first {

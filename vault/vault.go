@@ -52,6 +52,8 @@ type Config struct {
 	ChunkSize      int    // bytes, a power of two
 	PackSize       int    // bytes
 	Now            func() time.Time
+
+	params *Params // of the vault that this one is made a copy of
 }
 
 // Init makes a vault in an empty storage: the keys first, vault.json last. A
@@ -67,6 +69,9 @@ func Init(ctx context.Context, st blob.Storage, c Config) (*Vault, error) {
 	params, err := newParams(c.ChunkSize, c.PackSize, now())
 	if err != nil {
 		return nil, fmt.Errorf("init vault: %w", err)
+	}
+	if c.params != nil {
+		params = *c.params
 	}
 	if _, err := st.Stat(ctx, paramsName); err == nil {
 		return nil, fmt.Errorf("init vault: %w", blob.ErrExists)

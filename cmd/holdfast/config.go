@@ -76,6 +76,7 @@ var configDefaults = map[string]any{
 	"database": "", "master_key": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
 	"vault.bytes_per_second": 0, "vault.requests_per_second": 0,
 	"s3.endpoint": "", "s3.region": "us-east-1", "s3.credentials": "", "s3.ca": "", "s3.path_style": false, "s3.versions": false,
+	"s3.lock": "0s", "s3.lock_mode": lockCompliance,
 }
 
 // configFlags are the settings that have a flag.
@@ -105,7 +106,7 @@ func loadConfig(fs *pflag.FlagSet, environ []string) (config, error) {
 	var c config
 	err := k.UnmarshalWithConf("", &c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
 		Result: &c, TagName: "koanf", WeaklyTypedInput: true, ErrorUnused: true,
-		DecodeHook: mapstructure.StringToTimeDurationHookFunc(),
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(daysHook, mapstructure.StringToTimeDurationHookFunc()),
 	}})
 	if err != nil {
 		return config{}, holdfast.Wrap(holdfast.CodeInvalidRequest, "config", "The configuration cannot be read.", err)
@@ -212,6 +213,8 @@ func (c *config) check() error {
 	add(new(slog.Level).UnmarshalText([]byte(c.Log.Level)) == nil, "log.level", "must be debug, info, warn or error")
 	add(c.Vault.BytesPerSecond >= 0 && c.Vault.RequestsPerSecond >= 0, "vault", "bytes_per_second and requests_per_second must be 0 or more")
 	add(!strings.Contains(c.Site, "://") || onS3(c.Site), "site", "must be a directory or s3://bucket/prefix")
+	add(c.S3.Lock == 0 || onS3(c.Site) && c.S3.Lock >= minLock && c.S3.Lock <= maxLock, "s3.lock", "must be 0 or from 1m to ten years (87600h), of a site that is a bucket")
+	add(c.S3.LockMode == lockCompliance || c.S3.LockMode == lockGovernance, "s3.lock_mode", "must be compliance or governance")
 	add(c.Log.Format == "text" || c.Log.Format == "json", "log.format", "must be text or json")
 	add(c.Host.ScratchLimit >= 1, "host.scratch_limit_mib", "must be 1 or more")
 	add(c.Host.Name != "", "host.name", "must not be empty")

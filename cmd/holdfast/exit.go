@@ -28,7 +28,7 @@ var exitStatuses = map[holdfast.Code]int{
 	holdfast.CodeUnauthorized: exitRefused, holdfast.CodeForbidden: exitRefused, holdfast.CodeAccountInactive: exitRefused,
 	holdfast.CodeVPSNotReady: exitRefused, holdfast.CodeServiceSuspended: exitRefused, holdfast.CodeServiceTerminated: exitRefused,
 	holdfast.CodePendingOrder: exitRefused, holdfast.CodeBackupQuotaExceeded: exitRefused, holdfast.CodeOperationInProgress: exitRefused,
-	holdfast.CodeBackupProtected: exitRefused, holdfast.CodeBackupNotRestorable: exitRefused, holdfast.CodeIdempotencyKeyReused: exitRefused,
+	holdfast.CodeBackupProtected: exitRefused, holdfast.CodeBackupLocked: exitRefused, holdfast.CodeBackupNotRestorable: exitRefused, holdfast.CodeIdempotencyKeyReused: exitRefused,
 	holdfast.CodeVPSStateChanged: exitRefused, holdfast.CodeRateLimited: exitRefused,
 	holdfast.CodeUnpaidInvoice: exitRefused, holdfast.CodeNoCard: exitRefused, holdfast.CodeNotVerified: exitRefused,
 	holdfast.CodeNoCloudAccess: exitRefused, holdfast.CodeCPULimitExceeded: exitRefused, holdfast.CodeMemoryLimitExceeded: exitRefused,

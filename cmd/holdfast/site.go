@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -24,6 +25,9 @@ const (
 	s3Scheme = "s3://"
 	// metaSite is the fact that a bucket was proved suitable.
 	metaSite = "site_proved"
+
+	lockCompliance = "compliance"
+	lockGovernance = "governance"
 )
 
 // s3Config says how to speak to the S3 of a site "s3://bucket/prefix". The keys
@@ -35,6 +39,10 @@ type s3Config struct {
 	CA          string `koanf:"ca"`          // PEM file; "" for the system's authorities
 	PathStyle   bool   `koanf:"path_style"`  // https://host/bucket, as most servers but Amazon's want it
 	Versions    bool   `koanf:"versions"`    // the bucket keeps versions
+	// Lock keeps every backup from being deleted by anyone for so long; 0: not. A
+	// bucket with object lock keeps versions, too.
+	Lock     time.Duration `koanf:"lock"`
+	LockMode string        `koanf:"lock_mode"` // compliance, governance
 }
 
 // s3Flags are for commands that work without a configuration.
@@ -44,7 +52,7 @@ func s3Flags(f *pflag.FlagSet, c *s3Config) {
 	f.StringVar(&c.Credentials, "s3-credentials", "", "file of the bucket's keys (default "+s3.EnvAccessKey+" and "+s3.EnvSecretKey+")")
 	f.StringVar(&c.CA, "s3-ca", "", "PEM file of the server's authority")
 	f.BoolVar(&c.PathStyle, "s3-path-style", false, "name the bucket in the path")
-	f.BoolVar(&c.Versions, "s3-versions", false, "the bucket keeps versions")
+	f.BoolVar(&c.Versions, "s3-versions", false, "the bucket keeps versions, as one with locks does")
 }
 
 // onS3 reports whether a site, or a vault, is in a bucket.
@@ -60,6 +68,9 @@ func (c s3Config) open(place string) (*s3.Storage, error) {
 	o := s3.Config{
 		Endpoint: endpoint, Region: c.Region, Bucket: bucket, Prefix: strings.TrimSuffix(prefix, "/"),
 		PathStyle: c.PathStyle, Versions: c.Versions,
+	}
+	if c.Lock > 0 {
+		o.Lock = &s3.Lock{For: c.Lock, Governance: c.LockMode == lockGovernance}
 	}
 	var err error
 	if o.AccessKey, o.SecretKey, err = s3.LoadKeys(c.Credentials, os.Getenv); err != nil {
@@ -152,6 +163,9 @@ func (in *installation) proveSite(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	place := in.config.S3.Endpoint + " " + in.config.Site
+	if in.config.S3.Lock > 0 {
+		place += " locked for " + in.config.S3.LockMode // how long, needs no proof
+	}
 	switch known, err := in.store.Meta(ctx, metaSite); {
 	case err == nil && string(known) == place:
 		return nil

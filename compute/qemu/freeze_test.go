@@ -141,7 +141,7 @@ func TestFreeze(t *testing.T) {
 		last, _ := killedAt(t, cfg, "qemu.begin.frozen", "watchdog")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := vmtest.Put(ctx, url+"/content", strings.NewReader("x")); err == nil {
+		if _, err := vmtest.Get(ctx, url+"/fill?path=/data/other&mb=1"); err == nil {
 			t.Fatal("the guest is not frozen: this test proves nothing")
 		}
 		end(t, d, last, compute.Abandoned)

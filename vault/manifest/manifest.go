@@ -36,6 +36,9 @@ type Manifest struct {
 	Labels    map[string]string // the caller's; the vault gives them no meaning
 	Images    []Image
 	Stats     Stats
+	// RetainedUntil is a date, in whole seconds, before which the backup cannot be
+	// deleted, and no tombstone hides it; zero for one that is not retained.
+	RetainedUntil time.Time
 }
 
 // Image is the content of one disk.
@@ -65,6 +68,7 @@ type wire struct {
 	Labels    map[string]string `json:"labels,omitempty"`
 	Images    []wireImage       `json:"images"`
 	Stats     wireStats         `json:"stats"`
+	Retained  time.Time         `json:"retainedUntil,omitzero"`
 }
 
 type wireImage struct {
@@ -90,6 +94,9 @@ func Encode(m Manifest) ([]byte, error) {
 		return nil, err
 	}
 	w := wire{Format: format, Backup: m.Backup, Session: m.Session, CreatedAt: m.CreatedAt.UTC(), Labels: m.Labels, Stats: wireStats(m.Stats)}
+	if !m.RetainedUntil.IsZero() {
+		w.Retained = m.RetainedUntil.UTC().Truncate(time.Second)
+	}
 	for _, im := range m.Images {
 		wi := wireImage{Name: im.Name, Size: im.Size, Point: im.Point, Chunks: im.Chunks, Read: im.Read, Changed: im.Changed, Stored: im.Stored}
 		if !im.Root.IsZero() {
@@ -116,7 +123,7 @@ func Decode(data []byte) (Manifest, error) {
 	if w.Format != format {
 		return Manifest{}, fmt.Errorf("%w: format %d", ErrMalformed, w.Format)
 	}
-	m := Manifest{Backup: w.Backup, Session: w.Session, CreatedAt: w.CreatedAt, Labels: w.Labels, Stats: Stats(w.Stats)}
+	m := Manifest{Backup: w.Backup, Session: w.Session, CreatedAt: w.CreatedAt, Labels: w.Labels, Stats: Stats(w.Stats), RetainedUntil: w.Retained}
 	for _, wi := range w.Images {
 		im := Image{Name: wi.Name, Size: wi.Size, Point: wi.Point, Chunks: wi.Chunks, Read: wi.Read, Changed: wi.Changed, Stored: wi.Stored}
 		if wi.Root != "" {
@@ -151,6 +158,9 @@ func (m Manifest) Check() error {
 	}
 	return nil
 }
+
+// Retained reports whether the backup is retained at that time.
+func (m Manifest) Retained(at time.Time) bool { return m.RetainedUntil.After(at) }
 
 // Image returns the image of that name.
 func (m Manifest) Image(name string) (Image, bool) {

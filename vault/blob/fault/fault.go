@@ -11,7 +11,7 @@ import (
 	"holdfast/vault/blob"
 )
 
-// Op is a method of blob.Storage.
+// Op is a method of blob.Storage, or of blob.Retainer.
 type Op string
 
 // The operations. Any matches each of them.
@@ -23,6 +23,7 @@ const (
 	Stat   Op = "stat"
 	List   Op = "list"
 	Delete Op = "delete"
+	Retain Op = "retain"
 )
 
 // Call is one use of the storage.

@@ -29,7 +29,7 @@ func New(st blob.Storage, bytesPerSecond int64) blob.Storage {
 }
 
 // NewRates limits bytes, calls, or both. A blob.Retainer is found through it by
-// blob.AsRetainer; what that does is not limited.
+// blob.AsRetainer, and limited, too.
 func NewRates(st blob.Storage, r Rates) blob.Storage {
 	s := &storage{st, rate.NewLimiter(rate.Inf, step), rate.NewLimiter(rate.Inf, 1)}
 	if r.Bytes > 0 {

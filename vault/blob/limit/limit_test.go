@@ -3,6 +3,7 @@ package limit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,19 +74,29 @@ func TestConformance(t *testing.T) {
 	blobtest.Run(t, func(*testing.T) blob.Storage { return NewRates(mem.New(), Rates{Bytes: 1 << 30, Requests: 100_000}) })
 }
 
-// retainer is a storage that can retain.
-type retainer struct{ blob.Storage }
-
-func (retainer) Retain(context.Context, string, time.Time) error { return nil }
-func (retainer) RetainedUntil(context.Context, string) (time.Time, error) {
-	return time.Time{}, nil
-}
-
 func TestRetainerIsFound(t *testing.T) {
 	if blob.AsRetainer(NewRates(mem.New(), Rates{})) != nil {
 		t.Error("a retainer where there is none")
 	}
-	if _, ok := blob.AsRetainer(NewRates(retainer{mem.New()}, Rates{})).(retainer); !ok {
-		t.Error("the retainer is not found")
+	inner := mem.NewLocked(time.Hour)
+	r := blob.AsRetainer(NewRates(NewRates(inner, Rates{}), Rates{Requests: 10}))
+	if r == nil || r.Retention() != time.Hour {
+		t.Fatalf("the retainer is not found: %v", r)
+	}
+	start := time.Now()
+	for i := range 3 {
+		name := fmt.Sprintf("packs/%d", i)
+		if err := r.PutRetained(t.Context(), name, []byte("x"), start.Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Retain(t.Context(), name, start.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if until, err := r.RetainedUntil(t.Context(), name); err != nil || !until.Equal(start.Add(time.Hour)) {
+			t.Errorf("until %s, %v", until, err)
+		}
+	}
+	if took := time.Since(start); took < 700*time.Millisecond {
+		t.Errorf("9 requests at 10/s took %s", took)
 	}
 }

@@ -24,19 +24,22 @@ func (s *Storage) Delete(ctx context.Context, name string) error {
 		return s.remove(ctx, name, key, "")
 	}
 	s.versions.forget(key)
-	all, err := s.versionsOf(ctx, key, true)
+	all, err := s.versionsOf(ctx, key)
 	if err != nil {
 		return err
 	}
 	if until, err := s.lockOf(ctx, key, all); err != nil {
 		return err
 	} else if until.After(time.Now()) {
-		return fmt.Errorf("delete %s: %w until %s", name, blob.ErrRetained, until.UTC().Format(time.RFC3339))
+		return retained(name, until)
 	}
 	for _, v := range all {
 		err := s.remove(ctx, name, key, v.id)
-		if s.config.Lock != nil && !v.marker && lockable(name) && refused(err) {
-			err = fmt.Errorf("%w: %w", blob.ErrRetained, err)
+		if !v.marker && refused(err) {
+			// A clock may be ahead of the server's.
+			if until, lerr := s.lockOf(ctx, key, []version{v}); lerr == nil && !until.IsZero() {
+				err = errors.Join(retained(name, until), err)
+			}
 		}
 		if err != nil {
 			return err
@@ -45,8 +48,11 @@ func (s *Storage) Delete(ctx context.Context, name string) error {
 	return nil
 }
 
-// refused reports a refusal as servers say it of a locked version. They do not
-// show every version's lock, and a clock may be ahead of theirs.
+func retained(name string, until time.Time) error {
+	return fmt.Errorf("delete %s: %w until %s", name, blob.ErrRetained, until.UTC().Format(time.RFC3339))
+}
+
+// refused reports a refusal as servers say it of a locked version.
 func refused(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && slices.Contains([]string{"AccessDenied", "InvalidRequest", "ObjectLocked"}, e.Code)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 
@@ -106,7 +107,7 @@ func (w *walk) emit(o minio.ObjectInfo) bool {
 		return true
 	}
 	if w.s.versions != nil {
-		w.s.versions.put(o.Key, o.VersionID)
+		w.s.versions.put(o.Key, o.VersionID, time.Time{})
 	}
 	return w.yield(blob.Info{Name: name, Size: o.Size}, nil)
 }

@@ -246,7 +246,7 @@ func (p *probe) lock(ctx context.Context) error {
 	}
 	name := p.dir + "lock"
 	u := p.s.newUpload(name, p.s.prefix+name, []byte("locked"))
-	u.options.RetainUntilDate = roundUp(time.Now().Add(probeLock))
+	u.options.Mode, u.options.RetainUntilDate = p.s.config.Lock.mode(), roundUp(time.Now().Add(probeLock))
 	version, err := p.s.putWhole(ctx, u)
 	if err != nil {
 		return unsuitable("it takes no blob with a lock: %v", err)
@@ -254,8 +254,11 @@ func (p *probe) lock(ctx context.Context) error {
 	if until, err := p.s.RetainedUntil(ctx, name); err != nil || until.Before(u.options.RetainUntilDate) {
 		return unsuitable("a lock until %s is one until %s (%v)", u.options.RetainUntilDate, until, err)
 	}
-	if err := p.s.remove(ctx, name, u.key, version); err == nil {
+	switch err := p.s.remove(ctx, name, u.key, version); {
+	case err == nil:
 		return unsuitable("a locked blob can be deleted")
+	case !refused(err):
+		return err
 	}
 	if err := p.s.remove(ctx, name, u.key, ""); err != nil { // a delete marker
 		return err

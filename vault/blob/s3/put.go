@@ -40,17 +40,36 @@ func (s *Storage) PutNew(ctx context.Context, name string, data []byte) error {
 	if err != nil {
 		return err
 	}
+	return s.put(ctx, s.newUpload(name, key, data))
+}
+
+// PutRetained implements blob.Retainer. Without Config.Lock, and for names that
+// are never locked, it is an error.
+func (s *Storage) PutRetained(ctx context.Context, name string, data []byte, until time.Time) error {
+	key, err := s.key(ctx, name)
+	if err != nil {
+		return err
+	}
+	if s.config.Lock == nil || !lockable(name) {
+		return neverLocked(name)
+	}
+	u := s.newUpload(name, key, data)
+	u.options.RetainUntilDate = roundUp(until)
+	return s.put(ctx, u)
+}
+
+func (s *Storage) put(ctx context.Context, u *upload) error {
 	// A delete marker frees a name for the server, not for us.
 	if s.versions != nil {
-		if _, err := s.oldest(ctx, key); err == nil {
-			return fmt.Errorf("put %s: %w", name, blob.ErrExists)
+		if _, err := s.oldest(ctx, u.key); err == nil {
+			return fmt.Errorf("put %s: %w", u.name, blob.ErrExists)
 		} else if !absent(err) {
 			return err
 		}
 	}
-	u := s.newUpload(name, key, data)
 	var version string
-	if len(data) > s.config.Single && s.multipart.Load() {
+	var err error
+	if len(u.data) > s.config.Single && s.multipart.Load() {
 		version, err = s.putParts(ctx, u)
 	} else {
 		version, err = s.putWhole(ctx, u)
@@ -59,7 +78,7 @@ func (s *Storage) PutNew(ctx context.Context, name string, data []byte) error {
 		return s.settle(ctx, u, err)
 	}
 	if s.versions != nil {
-		s.versions.put(key, version)
+		s.versions.put(u.key, version, u.options.RetainUntilDate)
 	}
 	return nil
 }
@@ -73,7 +92,7 @@ func (s *Storage) newUpload(name, key string, data []byte) *upload {
 		DisableContentSha256: true, // of the stream; ours is signed
 	}
 	if l := s.config.Lock; l != nil && lockable(name) {
-		u.options.Mode, u.options.RetainUntilDate = l.mode(), l.until(time.Now())
+		u.options.Mode, u.options.RetainUntilDate = l.mode(), l.generous(time.Now().Add(l.For))
 	}
 	return u
 }

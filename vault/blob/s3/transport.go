@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ var (
 // from it. It belongs to one request at a time.
 type attempt struct {
 	blob       bool          // the answer is a blob, whose reader bounds it
+	retention  bool          // the answer is a lock's date, in one of two spellings
 	pages      int           // requests of a list since it last advanced
 	retryAfter time.Duration // what the server asked for
 }
@@ -78,7 +80,23 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	return resp, nil
+	if a.retention {
+		err = respell(resp)
+	}
+	return resp, err
+}
+
+// respell lets the library read a lock's date from a server (versitygw) that
+// names it by another element than S3's.
+func respell(resp *http.Response) error {
+	text, err := io.ReadAll(resp.Body)
+	if err == nil {
+		text = bytes.ReplaceAll(text, []byte("ObjectLockRetention>"), []byte("Retention>"))
+		resp.ContentLength = int64(len(text))
+	}
+	err = errors.Join(err, resp.Body.Close())
+	resp.Body = io.NopCloser(bytes.NewReader(text))
+	return err
 }
 
 // retryAfter reads seconds; a date would need the server's clock.

@@ -3,8 +3,8 @@ package s3
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 
@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	maxRemembered = 1 << 14 // versions of names
-	maxVersions   = 10000   // of one name; more is an attack
+	maxRemembered = 1 << 16 // versions of names
+	maxVersions   = 10000   // of one name that is to be deleted; more is an attack
 )
 
 // versions remembers which version of a key is the blob. A blob is written once,
@@ -21,29 +21,50 @@ const (
 // bytes over a locked blob, but under it nothing.
 type versions struct {
 	mu sync.Mutex
-	of map[string]string // by key
+	of map[string]remembered // by key
 }
 
-func newVersions() *versions { return &versions{of: map[string]string{}} }
+// remembered is a version, and until when it is known to be locked.
+type remembered struct {
+	id    string
+	until time.Time
+}
+
+func newVersions() *versions { return &versions{of: map[string]remembered{}} }
 
 func (v *versions) get(key string) (string, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	id, ok := v.of[key]
-	return id, ok
+	r, ok := v.of[key]
+	return r.id, ok
 }
 
-func (v *versions) put(key, id string) {
+// lock of a version as far as it is known.
+func (v *versions) lock(key, id string) time.Time {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.of) >= maxRemembered {
+	if r := v.of[key]; r.id == id {
+		return r.until
+	}
+	return time.Time{}
+}
+
+// put notes a version, and a lock that was seen; zero says nothing of the lock.
+func (v *versions) put(key, id string, until time.Time) {
+	if id == "" {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	r, ok := v.of[key]
+	if !ok && len(v.of) >= maxRemembered {
 		for old := range v.of { // any
 			delete(v.of, old)
 			break
 		}
 	}
-	if id != "" {
-		v.of[key] = id
+	if r.id != id || r.until.Before(until) {
+		v.of[key] = remembered{id, until}
 	}
 }
 
@@ -59,45 +80,57 @@ type version struct {
 	marker bool
 }
 
-// versionsOf returns a key's versions, the newest first. Without all, markers
-// may be missing.
-func (s *Storage) versionsOf(ctx context.Context, key string, all bool) ([]version, error) {
-	var found []version
-	err := s.retry(ctx, "find versions of "+key, func(ctx context.Context, a *attempt) error {
-		found = found[:0]
-		seen := 0
+// eachVersion visits a key's versions, the newest first, after begin, and all
+// again when the list broke off. Without all, markers may be missing.
+func (s *Storage) eachVersion(ctx context.Context, key string, all bool, begin func(), visit func(version) error) error {
+	return s.retry(ctx, "find versions of "+key, func(ctx context.Context, a *attempt) error {
+		begin()
 		for o := range s.client.ListObjectsIter(ctx, s.config.Bucket, minio.ListObjectsOptions{
 			Prefix: key, Recursive: true, WithVersions: true,
 		}) {
 			if o.Err != nil {
 				return o.Err
 			}
-			if seen++; seen > maxVersions {
-				return fmt.Errorf("%w: more than %d versions", errProtocol, maxVersions)
-			}
 			a.pages = 0
 			if o.Key == key {
-				found = append(found, version{o.VersionID, o.IsDeleteMarker})
+				if err := visit(version{o.VersionID, o.IsDeleteMarker}); err != nil {
+					return err
+				}
 			} else if !all && !o.IsDeleteMarker { // a key sorts before those it begins
 				break
 			}
 		}
 		return ctx.Err()
 	})
+}
+
+// versionsOf returns all versions of a key, the newest first.
+func (s *Storage) versionsOf(ctx context.Context, key string) (found []version, err error) {
+	err = s.eachVersion(ctx, key, true, func() { found = found[:0] }, func(v version) error {
+		if len(found) >= maxVersions {
+			return fmt.Errorf("%w: more than %d versions", errProtocol, maxVersions)
+		}
+		found = append(found, v)
+		return nil
+	})
 	return found, err
 }
 
-// oldest returns, and remembers, the version that is the blob, or blob.ErrNotFound.
-func (s *Storage) oldest(ctx context.Context, key string) (string, error) {
-	found, err := s.versionsOf(ctx, key, false)
-	if err != nil {
-		return "", err
-	}
-	for _, v := range slices.Backward(found) {
+// oldest returns, and remembers, the version that is the blob, or
+// blob.ErrNotFound. However many were put over it, it is found.
+func (s *Storage) oldest(ctx context.Context, key string) (id string, err error) {
+	found := false
+	err = s.eachVersion(ctx, key, false, func() { id, found = "", false }, func(v version) error {
 		if !v.marker {
-			s.versions.put(key, v.id)
-			return v.id, nil
+			id, found = v.id, true
 		}
+		return nil
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("find %s: %w", key, blob.ErrNotFound)
 	}
-	return "", fmt.Errorf("find %s: %w", key, blob.ErrNotFound)
+	if err == nil {
+		s.versions.put(key, id, time.Time{})
+	}
+	return id, err
 }
