@@ -19,7 +19,7 @@ func (s *Session) claim(id chunk.ID) (bool, error) {
 		if taken {
 			return false, nil
 		}
-		if found, err := s.find(set, id); err != nil || found {
+		if _, found, err := s.find(set, id); err != nil || found {
 			return false, err
 		}
 		if mine, again := s.register(set, id); !again {
@@ -52,27 +52,28 @@ func (s *Session) has(id chunk.ID) (bool, error) {
 	if taken {
 		return true, nil
 	}
-	return s.find(set, id)
+	_, found, err := s.find(set, id)
+	return found, err
 }
 
 // find looks a chunk up. A damaged segment is as if it were not there: what only
 // it knows is stored again.
-func (s *Session) find(set *index.Set, id chunk.ID) (bool, error) {
-	_, found, err := set.Find(s.ctx, id)
+func (s *Session) find(set *index.Set, id chunk.ID) (p index.Place, found bool, err error) {
+	p, found, err = set.Find(s.ctx, id)
 	if errors.Is(err, blob.ErrNotFound) {
 		// A collector has merged the segment since the session began. It waited for the
 		// sessions before its plan, so this one knows what was condemned; and what has
 		// come since it began is not used.
 		if err := s.look(); err != nil {
-			return false, err
+			return p, false, err
 		}
-		_, found, err = s.current().Find(s.ctx, id)
+		p, found, err = s.current().Find(s.ctx, id)
 	}
 	if err != nil && damage(err) {
 		s.v.discard(err)
 		err = nil
 	}
-	return found, err
+	return p, found, err
 }
 
 // look reads the index anew.

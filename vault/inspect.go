@@ -28,6 +28,8 @@ type Inspection struct {
 	parts    []*index.Part // what the index says, whole, the newest last
 	packs    map[string]int64
 	loose    map[string]bool // packs that no readable segment covers
+	// damaged packs were found so before: MarkDamaged.
+	damaged map[string]bool
 }
 
 // segmentUse says how many entries a segment has in which packs.
@@ -75,6 +77,9 @@ func (v *Vault) inspect(ctx context.Context, read func(*index.Segment, context.C
 	}
 	contents, _, err := v.uncovered(ctx, pack.Prefix, known)
 	if err != nil {
+		return nil, fmt.Errorf("inspect vault: %w", err)
+	}
+	if in.damaged, err = v.distrusted(ctx); err != nil {
 		return nil, fmt.Errorf("inspect vault: %w", err)
 	}
 	for _, c := range contents {
