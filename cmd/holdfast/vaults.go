@@ -10,7 +10,6 @@ import (
 	"holdfast/store"
 	"holdfast/vault"
 	"holdfast/vault/blob"
-	"holdfast/vault/keys"
 )
 
 // vaults opens the accounts' vaults at the site, and makes an account's
@@ -22,10 +21,15 @@ type vaults struct {
 	open map[holdfast.AccountID]*vault.Vault
 }
 
-// Open implements backup.Vaults.
+// Open implements backup.Vaults. An account whose key was destroyed has no vault,
+// and gets none.
 func (v *vaults) Open(ctx context.Context, account holdfast.AccountID) (*vault.Vault, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if _, err := v.account(ctx, account); err != nil {
+		delete(v.open, account) // with its keys
+		return nil, err
+	}
 	if opened := v.open[account]; opened != nil {
 		return opened, nil
 	}
@@ -48,51 +52,33 @@ func (v *vaults) Open(ctx context.Context, account holdfast.AccountID) (*vault.V
 }
 
 // unlock opens a vault that is there. Whoever can write to the site could put
-// another account's vault here, so the account's own key decides.
+// another account's vault here, or an old state of its keys, so the account's own
+// key decides, and how far its ring is known to have come.
 func (v *vaults) unlock(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
-	owner, key, ring, err := vault.Unlock(ctx, st, v.master)
+	source := v.ringSource(account, st)
+	ring, floor, err := source(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the vault of account %s: %w", account, err)
+	}
+	opened, err := vault.Open(ctx, st, ring)
 	if err != nil {
 		return nil, err
 	}
-	own, err := v.accountKey(ctx, account)
-	if err != nil {
-		return nil, err
+	opened.Follow(source)
+	if ring.Current() > max(floor, firstEpoch) { // the database may be older than the vault
+		err = v.store.TxUrgent(ctx, func(tx *store.Tx) error { return tx.RaiseRingEpoch(ctx, account, ring.Current()) })
 	}
-	if owner != string(account) || !own.Equal(key) {
-		return nil, fmt.Errorf("the vault of account %s holds the keys of %s: %w", account, owner, keys.ErrWrongKey)
-	}
-	return vault.Open(ctx, st, ring)
+	return opened, err
 }
 
 // create makes the vault; another process may be faster.
 func (v *vaults) create(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
-	a, err := v.store.Account(ctx, account)
-	if err != nil {
-		return nil, fmt.Errorf("account %s: %w", account, err)
-	}
-	key, err := v.accountKey(ctx, account)
+	c, err := v.newVaultConfig(ctx, account)
 	if err != nil {
 		return nil, err
 	}
-	ring := keys.NewRing()
-	made, err := vault.Init(ctx, st, vault.Config{
-		Account: string(account), Ring: ring, WrappedAccount: a.WrappedKey,
-		MasterCheck: v.master.Check(), WrappedRing: key.WrapRing(string(account), ring),
-	})
-	if errors.Is(err, blob.ErrExists) {
-		return v.unlock(ctx, account, st)
+	if _, err := vault.Init(ctx, st, c); err != nil && !errors.Is(err, blob.ErrExists) {
+		return nil, err
 	}
-	return made, err
-}
-
-// accountKey unwraps an account's key.
-func (in *installation) accountKey(ctx context.Context, account holdfast.AccountID) (keys.AccountKey, error) {
-	a, err := in.store.Account(ctx, account)
-	if errors.Is(err, store.ErrNotFound) {
-		return keys.AccountKey{}, holdfast.Wrap(holdfast.CodeNotFound, "vaults", "There is no account "+string(account)+".", err)
-	}
-	if err != nil {
-		return keys.AccountKey{}, fmt.Errorf("account %s: %w", account, err)
-	}
-	return in.master.UnwrapAccount(string(account), a.WrappedKey)
+	return v.unlock(ctx, account, st)
 }
