@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"holdfast"
 	"holdfast/store"
 	"holdfast/vault"
 	"holdfast/vault/blob"
+	"holdfast/vault/keys"
 )
 
 // vaults opens the accounts' vaults at the site, and makes an account's
@@ -67,6 +69,39 @@ func (v *vaults) unlock(ctx context.Context, account holdfast.AccountID, st blob
 	opened.Follow(source)
 	if ring.Current() > max(floor, firstEpoch) { // the database may be older than the vault
 		err = v.store.TxUrgent(ctx, func(tx *store.Tx) error { return tx.RaiseRingEpoch(ctx, account, ring.Current()) })
+	}
+	return opened, err
+}
+
+// ring opens a vault's keys as a recovery without the database would, with the
+// master key alone, and proves that they are the account's own.
+func (v *vaults) ring(ctx context.Context, account holdfast.AccountID, st blob.Storage) (keys.Ring, error) {
+	a, err := v.account(ctx, account)
+	if err != nil {
+		return keys.Ring{}, err
+	}
+	own, err := v.accountKeys(a)
+	if err != nil {
+		return keys.Ring{}, err
+	}
+	owner, key, ring, err := vault.Unlock(ctx, st, v.master)
+	if err != nil {
+		return keys.Ring{}, err
+	}
+	if owner != string(account) || !slices.ContainsFunc(own, key.Equal) {
+		return keys.Ring{}, fmt.Errorf("the vault of account %s holds the keys of %s: %w", account, owner, keys.ErrWrongKey)
+	}
+	return ring, nil
+}
+
+// sound opens a vault, and proves that it would open without the database too.
+func (v *vaults) sound(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
+	opened, err := v.unlock(ctx, account, st)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = v.ring(ctx, account, st); errors.Is(err, vault.ErrNoVault) {
+		err = fmt.Errorf("%w: the account's key is gone from it", vault.ErrFormat)
 	}
 	return opened, err
 }
