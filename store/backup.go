@@ -87,6 +87,14 @@ func (q *queries) BackupsOfVPS(ctx context.Context, vps holdfast.VPSID, states .
 	})
 }
 
+// BackupsOfAccount lists an account's backups in the given states, the newest
+// first; with no state named, in all.
+func (q *queries) BackupsOfAccount(ctx context.Context, account holdfast.AccountID, states ...holdfast.BackupStatus) ([]holdfast.Backup, error) {
+	return all[backupRow](ctx, q, "backups of account", func(s *bun.SelectQuery) *bun.SelectQuery {
+		return inStates(s.Where("account_id = ?", account), states).Order("requested_at DESC", "id DESC")
+	})
+}
+
 // CountBackups counts a VPS's backups in the given states; with no state named,
 // in all.
 func (q *queries) CountBackups(ctx context.Context, vps holdfast.VPSID, states ...holdfast.BackupStatus) (int, error) {
