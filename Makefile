@@ -58,7 +58,7 @@ build: check-go ## build/holdfast, one static binary
 # --- tests ---------------------------------------------------------------------
 
 .PHONY: test
-test: test-unit test-race test-guests test-kills ## all tests of a change, the fast ones first
+test: test-unit test-race fuzz-short test-guests test-kills ## all tests of a change, the fast ones first
 
 .PHONY: test-unit
 test-unit: install-deps $(S3_SERVER) ## tests without VMs, but for those of test-race
@@ -84,6 +84,10 @@ test-kills: install-deps guest build ## SIGKILL in the middle: every operation s
 test-full: install-deps $(S3_SERVER) guest build fuzz ## whole matrices and fuzzing, before a release (hours)
 	@$(call packages,.); \
 	HOLDFAST_FULL=1 CGO_ENABLED=1 $(call ring,-tags vm$(comma)faults -count=1 -race -p 1 -timeout 4h,-v)
+
+.PHONY: fuzz-short
+fuzz-short: check-go ## every fuzz target for some seconds, 90 s in all
+	@scripts/fuzz-short.sh 90
 
 .PHONY: fuzz
 fuzz: check-go ## every fuzz target for FUZZTIME (30s)

@@ -1,6 +1,12 @@
 package holdfast
 
-import "testing"
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/oklog/ulid/v2"
+)
 
 func TestIDs(t *testing.T) {
 	id := NewID[VPSID]()
@@ -19,4 +25,26 @@ func TestIDs(t *testing.T) {
 			t.Errorf("ParseID accepted %q", bad)
 		}
 	}
+}
+
+// Ids and scopes come from anyone: what is taken is in the one form that there is.
+func FuzzParseID(f *testing.F) {
+	f.Add(NewID[VPSID]().String())
+	f.Add("vps_01aryz6s41tsv4rrffq69g5fav")
+	f.Add("vps_81aryz6s41tsv4rrffq69g5fav")
+	f.Add("read:vm, write:all")
+	f.Fuzz(func(t *testing.T, s string) {
+		if id, err := ParseID[VPSID](s); err == nil {
+			parsed, err := ulid.ParseStrict(strings.ToUpper(id.ULID()))
+			if err != nil || "vps_"+strings.ToLower(parsed.String()) != s {
+				t.Errorf("%q was taken (%v)", s, err)
+			}
+		}
+		if scopes, err := ParseScopes(s); err == nil {
+			again, err := ParseScopes(scopes.String())
+			if err != nil || !slices.Equal(scopes, again) || len(scopes) > len(AllScopes()) {
+				t.Errorf("%q was taken as %v, then %v (%v)", s, scopes, again, err)
+			}
+		}
+	})
 }

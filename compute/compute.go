@@ -85,12 +85,18 @@ type PointRequest struct {
 // Handle is what is needed to find a point in time again after a crash. State
 // is opaque, and versioned by the driver.
 type Handle struct {
-	Version int             `json:"version"`
-	Driver  string          `json:"driver"`
-	Machine string          `json:"machine"`
-	Point   Point           `json:"point"`
-	Disks   []HandleDisk    `json:"disks"`
-	State   json.RawMessage `json:"state,omitempty"`
+	Version int          `json:"version"`
+	Driver  string       `json:"driver"`
+	Machine string       `json:"machine"`
+	Point   Point        `json:"point"`
+	Disks   []HandleDisk `json:"disks"`
+	// Frozen: the guest's file systems were frozen, and so whole on the disks,
+	// at the point in time; by the guest's own word.
+	Frozen bool `json:"frozen,omitempty"`
+	// NotFrozen says why a guest that ran was not: for people, in part the
+	// guest's words, at most 512 bytes. It is "" for one that did not run.
+	NotFrozen string          `json:"notFrozen,omitempty"`
+	State     json.RawMessage `json:"state,omitempty"`
 }
 
 // HandleDisk is one disk of a Handle.
@@ -134,6 +140,10 @@ type Driver interface {
 	// successor before it reads on, and by everyone before a manifest is
 	// written.
 	Recover(ctx context.Context, h Handle) error
+	// Latency counts the guest's writes by how long they took: those between the
+	// point in time before and this one, and those since. Both are empty when
+	// nobody measured, as of a machine that does not run.
+	Latency(ctx context.Context, h Handle) (before, during Latency, err error)
 	// End releases the point in time and everything named after it, and settles
 	// change tracking by the outcome. It is idempotent and works on a Handle
 	// whose Begin was cut off anywhere, and whose point is lost.

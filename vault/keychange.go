@@ -163,3 +163,23 @@ func dropKeys(ctx context.Context, st blob.Storage, prefix, keep string) (remove
 	}
 	return removed, nil
 }
+
+// DropKeys removes every key blob of a storage for good, earlier versions too
+// where the storage lets them be listed, and proves it by another list. Without a
+// copy of them kept elsewhere nobody opens the vault any more: not with the master
+// key, and not with a recovery kit. It returns how many objects were removed.
+func DropKeys(ctx context.Context, st blob.Storage) (removed int, err error) {
+	if p := blob.AsPurger(st); p != nil {
+		removed, err = p.Purge(ctx, keysPrefix)
+	} else {
+		var names, left []string
+		if names, err = dropKeys(ctx, st, keysPrefix, ""); err == nil {
+			left, err = dropKeys(ctx, st, keysPrefix, "")
+		}
+		removed = len(names) + len(left)
+	}
+	if err != nil {
+		return removed, fmt.Errorf("drop keys: %w", err)
+	}
+	return removed, nil
+}

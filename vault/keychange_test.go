@@ -351,3 +351,40 @@ func TestHostileKeyBlobs(t *testing.T) {
 		t.Errorf("an older ring was taken: %v", err)
 	}
 }
+
+// Without its key blobs nothing opens a vault; a copy of them that was kept
+// elsewhere still does, with a kit or with the master key, and that is what a
+// certificate has to name.
+func TestDropKeys(t *testing.T) {
+	st := mem.New()
+	v, o := initVault(t, st)
+	disk := noisy(78, 5)
+	mustBackup(t, v, "b1", disk, "", whole(disk))
+	kept := st.Clone()
+	before := bytesOf(t, st)
+	if n, err := vault.DropKeys(t.Context(), fault.New(st)); err != nil || n != 2 {
+		t.Fatalf("dropped %d: %v", n, err)
+	}
+	kit := keys.Kit{Account: "acc-1", Key: o.account}
+	if _, err := vault.OpenWithKit(t.Context(), st, kit); !errors.Is(err, vault.ErrNoVault) {
+		t.Errorf("with the kit: %v", err)
+	}
+	if _, err := vault.OpenWithMaster(t.Context(), st, o.master); !errors.Is(err, vault.ErrNoVault) {
+		t.Errorf("with the master key: %v", err)
+	}
+	if !maps.EqualFunc(before, bytesOf(t, st), bytes.Equal) {
+		t.Error("data was touched")
+	}
+	ring, err := kept.Get(t.Context(), "keys/ring-00000001", 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.PutNew(t.Context(), "keys/ring-00000001", ring); err != nil {
+		t.Fatal(err)
+	}
+	again, err := vault.OpenWithKit(t.Context(), st, kit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustRestore(t, again, "b1", disk)
+}

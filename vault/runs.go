@@ -27,20 +27,23 @@ type run struct {
 }
 
 // plan sorts the collected chunks by their places into runs.
-func (rs *restore) plan() []run {
+func (rs *restore) plan(ctx context.Context) ([]run, error) {
 	type located struct {
 		ref
 		name string
 		info pack.Info
 		e    pack.Entry
 	}
-	set := rs.r.v.current()
 	all := make([]located, 0, len(rs.refs))
 	for _, r := range rs.refs {
 		l := located{ref: r}
-		if info, e, ok := set.Find(r.id); ok && e.Kind == chunk.Data {
-			l.name, l.info, l.e = info.Name(), info, e
-		} else {
+		p, ok, err := rs.r.v.locate(ctx, chunk.Data, r.id)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("read image %s: %w", rs.r.im.Name, err)
+		case ok:
+			l.name, l.info, l.e = p.Pack.Name(), p.Pack, p.Entry
+		default:
 			l.e.ID = r.id
 		}
 		all = append(all, l)
@@ -55,7 +58,7 @@ func (rs *restore) plan() []run {
 			runs = append(runs, run{name: l.name, info: l.info, places: []place{{l.e, []uint64{l.i}}}})
 		}
 	}
-	return runs
+	return runs, nil
 }
 
 // extend adds a chunk to the run if it lies near enough.
@@ -84,11 +87,6 @@ func (r *run) span() (off, n int64) {
 }
 
 func (rs *restore) work(ctx context.Context, next <-chan run) error {
-	s, err := rs.r.v.borrow()
-	if err != nil {
-		return err
-	}
-	defer rs.r.v.scratch.Put(s)
 	var buf []byte
 	for r := range next {
 		off, n := r.span()
@@ -99,15 +97,40 @@ func (rs *restore) work(ctx context.Context, next <-chan run) error {
 			}
 			whole = rs.r.v.st.ReadAt(ctx, r.name, buf[:n], off) == nil // else chunk by chunk, with its error
 		}
-		for _, p := range r.places {
-			var sealed []byte
-			if whole {
-				at := int64(p.e.Offset) - off
-				sealed = buf[at : at+int64(p.e.Sealed)]
-			}
-			if err := rs.place(ctx, r.info, p, sealed, s); err != nil {
-				return err
-			}
+		var data []byte
+		if whole {
+			data = buf[:n]
+		}
+		if err := rs.decode(ctx, r, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decode opens a run and writes it out; data is nil for one that could not be
+// read at once.
+func (rs *restore) decode(ctx context.Context, r run, data []byte) error {
+	select {
+	case rs.decoders <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-rs.decoders }()
+	s, err := rs.r.v.borrow()
+	if err != nil {
+		return err
+	}
+	defer rs.r.v.scratch.Put(s)
+	off, _ := r.span()
+	for _, p := range r.places {
+		var sealed []byte
+		if data != nil {
+			at := int64(p.e.Offset) - off
+			sealed = data[at : at+int64(p.e.Sealed)]
+		}
+		if err := rs.place(ctx, r.info, p, sealed, s); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -67,7 +67,9 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 	h.queue = control.NewQueue(in.store, log).WithUpkeep(control.Upkeep{
 		First: firstPlace, Copies: all.Places()[1:], CollectAfter: in.config.Vault.CollectAfter,
 	})
-	data := &backup.Service{Host: h.machine, Vaults: all, Log: log}
+	data := &backup.Service{Host: h.machine, Vaults: all, Log: log, Limits: backup.Limits{
+		BytesPerSecond: in.config.Host.BackupBytes, WriteLatency: in.config.Host.WriteLatency,
+	}}
 	keep := &backup.Keeper{Vaults: all, Sessions: in.sessionState, Log: log}
 	for name, r := range map[string]struct {
 		concurrency int
@@ -127,6 +129,7 @@ func newQEMU(cfg config, log *slog.Logger) (*qemu.Driver, error) {
 	return qemu.New(qemu.Config{
 		Root: cfg.Host.Machines, Run: cfg.Host.Run, Scratch: cfg.Host.Scratch, ScratchLimit: cfg.Host.ScratchLimit << 20,
 		Accelerator: cfg.Host.Accelerator, User: u, Watchdog: []string{self, "watchdog"}, Logger: log,
+		NoFreeze: !cfg.Host.Freeze,
 	})
 }
 

@@ -53,7 +53,7 @@ func (v *vaults) twinOfAny(ctx context.Context, account holdfast.AccountID, st b
 		}
 		from, err := s.storage(account)
 		if err == nil {
-			made, err = v.twin(ctx, account, from, st)
+			made, err = v.twin(ctx, account, from, st, at)
 		}
 		switch {
 		case err == nil:
@@ -65,26 +65,31 @@ func (v *vaults) twinOfAny(ctx context.Context, account holdfast.AccountID, st b
 	return nil, away
 }
 
-// twin makes a copy of the vault in one storage in another.
-func (v *vaults) twin(ctx context.Context, account holdfast.AccountID, from, to blob.Storage) (*vault.Vault, error) {
-	source, err := v.unlock(ctx, account, from)
+// twin makes a copy of the vault in one storage in another, under the account's
+// keys as they are now.
+func (v *vaults) twin(ctx context.Context, account holdfast.AccountID, from, to blob.Storage, at *site) (*vault.Vault, error) {
+	ring, _, err := v.ringSource(account, from)(ctx)
 	if err != nil {
 		return nil, err
 	}
-	_, key, ring, err := vault.Unlock(ctx, from, v.master)
+	source, err := vault.Open(ctx, from, ring)
 	if err != nil {
 		return nil, err
 	}
-	a, err := v.store.Account(ctx, account)
+	a, err := v.account(ctx, account)
 	if err != nil {
-		return nil, fmt.Errorf("account %s: %w", account, err)
+		return nil, err
 	}
-	made, err := source.InitCopy(ctx, to, vault.Config{
-		Account: string(account), Ring: ring, WrappedAccount: a.WrappedKey,
-		MasterCheck: v.master.Check(), WrappedRing: key.WrapRing(string(account), ring),
+	found, err := v.accountKeys(a)
+	if err != nil {
+		return nil, err
+	}
+	_, err = source.InitCopy(ctx, to, vault.Config{
+		Account: string(account), Ring: ring, WrappedAccount: v.master.WrapAccount(string(account), found[0]),
+		MasterCheck: v.master.Check(), WrappedRing: found[0].WrapRing(string(account), ring),
 	})
-	if errors.Is(err, blob.ErrExists) {
-		return v.unlock(ctx, account, to)
+	if err != nil && !errors.Is(err, blob.ErrExists) {
+		return nil, err
 	}
-	return made, err
+	return v.unlockAt(ctx, account, to, at.vault(account))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"holdfast"
@@ -27,7 +28,8 @@ type vaultKey struct {
 	place   string
 }
 
-// Open implements backup.Vaults.
+// Open implements backup.Vaults. An account whose key was destroyed has no vault
+// anywhere, and gets none.
 func (v *vaults) Open(ctx context.Context, account holdfast.AccountID) (*vault.Vault, error) {
 	return v.at(ctx, account, v.sites[0], v.create)
 }
@@ -54,6 +56,12 @@ func (v *vaults) At(ctx context.Context, account holdfast.AccountID, place strin
 // be slow or away, so nobody waits for another's.
 func (v *vaults) at(ctx context.Context, account holdfast.AccountID, s *site, create func(context.Context, holdfast.AccountID, blob.Storage) (*vault.Vault, error)) (*vault.Vault, error) {
 	key := vaultKey{account, s.name}
+	if _, err := v.account(ctx, account); err != nil {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		delete(v.open, key) // with its keys
+		return nil, err
+	}
 	if opened, err := v.opened(ctx, key); opened != nil || err != nil {
 		return opened, err
 	}
@@ -67,7 +75,7 @@ func (v *vaults) at(ctx context.Context, account holdfast.AccountID, s *site, cr
 	if err != nil {
 		return nil, err
 	}
-	opened, err := v.unlock(ctx, account, st)
+	opened, err := v.unlockAt(ctx, account, st, s.vault(account))
 	if errors.Is(err, vault.ErrNoVault) && create != nil {
 		opened, err = create(ctx, account, st)
 	}
@@ -106,54 +114,74 @@ func (v *vaults) opened(ctx context.Context, key vaultKey) (*vault.Vault, error)
 }
 
 // unlock opens a vault that is there. Whoever can write to the site could put
-// another account's vault here, so the account's own key decides.
+// another account's vault here, or an old state of its keys, so the account's own
+// key decides, and how far its ring is known to have come.
 func (v *vaults) unlock(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
+	return v.unlockAt(ctx, account, st, v.sites[0].vault(account))
+}
+
+// unlockAt is unlock with the place's own cache of the index.
+func (v *vaults) unlockAt(ctx context.Context, account holdfast.AccountID, st blob.Storage, place string) (*vault.Vault, error) {
+	source := v.ringSource(account, st)
+	ring, floor, err := source(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the vault of account %s: %w", account, err)
+	}
+	opened, err := vault.Open(ctx, st, ring, v.indexCache(account, place))
+	if err != nil {
+		return nil, err
+	}
+	opened.Follow(source)
+	if ring.Current() > max(floor, firstEpoch) { // the database may be older than the vault
+		err = v.store.TxUrgent(ctx, func(tx *store.Tx) error { return tx.RaiseRingEpoch(ctx, account, ring.Current()) })
+	}
+	return opened, err
+}
+
+// ring opens a vault's keys as a recovery without the database would, with the
+// master key alone, and proves that they are the account's own.
+func (v *vaults) ring(ctx context.Context, account holdfast.AccountID, st blob.Storage) (keys.Ring, error) {
+	a, err := v.account(ctx, account)
+	if err != nil {
+		return keys.Ring{}, err
+	}
+	own, err := v.accountKeys(a)
+	if err != nil {
+		return keys.Ring{}, err
+	}
 	owner, key, ring, err := vault.Unlock(ctx, st, v.master)
 	if err != nil {
-		return nil, err
+		return keys.Ring{}, err
 	}
-	own, err := v.accountKey(ctx, account)
+	if owner != string(account) || !slices.ContainsFunc(own, key.Equal) {
+		return keys.Ring{}, fmt.Errorf("the vault of account %s holds the keys of %s: %w", account, owner, keys.ErrWrongKey)
+	}
+	return ring, nil
+}
+
+// sound opens a vault, and proves that it would open without the database too.
+func (v *vaults) sound(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
+	opened, err := v.unlock(ctx, account, st)
 	if err != nil {
 		return nil, err
 	}
-	if owner != string(account) || !own.Equal(key) {
-		return nil, fmt.Errorf("the vault of account %s holds the keys of %s: %w", account, owner, keys.ErrWrongKey)
+	if _, err = v.ring(ctx, account, st); errors.Is(err, vault.ErrNoVault) {
+		err = fmt.Errorf("%w: the account's key is gone from it", vault.ErrFormat)
 	}
-	return vault.Open(ctx, st, ring)
+	return opened, err
 }
 
 // create makes the vault; another process may be faster.
 func (v *vaults) create(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
-	a, err := v.store.Account(ctx, account)
-	if err != nil {
-		return nil, fmt.Errorf("account %s: %w", account, err)
-	}
 	if made, err := v.remake(ctx, account, st); made != nil || err != nil {
 		return made, err
 	}
-	key, err := v.accountKey(ctx, account)
+	c, err := v.newVaultConfig(ctx, account)
 	if err != nil {
 		return nil, err
 	}
-	ring := keys.NewRing()
-	made, err := vault.Init(ctx, st, vault.Config{
-		Account: string(account), Ring: ring, WrappedAccount: a.WrappedKey,
-		MasterCheck: v.master.Check(), WrappedRing: key.WrapRing(string(account), ring),
-	})
-	if errors.Is(err, blob.ErrExists) {
-		return v.unlock(ctx, account, st)
+	if _, err := vault.Init(ctx, st, c); err != nil && !errors.Is(err, blob.ErrExists) {
+		return nil, err
 	}
-	return made, err
-}
-
-// accountKey unwraps an account's key.
-func (in *installation) accountKey(ctx context.Context, account holdfast.AccountID) (keys.AccountKey, error) {
-	a, err := in.store.Account(ctx, account)
-	if errors.Is(err, store.ErrNotFound) {
-		return keys.AccountKey{}, holdfast.Wrap(holdfast.CodeNotFound, "vaults", "There is no account "+string(account)+".", err)
-	}
-	if err != nil {
-		return keys.AccountKey{}, fmt.Errorf("account %s: %w", account, err)
-	}
-	return in.master.UnwrapAccount(string(account), a.WrappedKey)
+	return v.unlock(ctx, account, st)
 }

@@ -90,6 +90,9 @@ func (d *Driver) settleAll(ctx context.Context, s *session, m compute.Machine, h
 	if err := s.Execute(ctx, "set-action", args{"shutdown": "poweroff"}, nil); err != nil {
 		return err
 	}
+	if err := s.countWrites(ctx, m); err != nil {
+		d.log.Warn("the guest's write latency is not measured", "machine", m.ID, "error", err)
+	}
 	status, err := s.status(ctx)
 	if err != nil {
 		return err
@@ -100,9 +103,12 @@ func (d *Driver) settleAll(ctx context.Context, s *session, m compute.Machine, h
 		return d.end(ctx, m.ID, s.proc)
 	case status == "paused" && st.Resumes && !st.Taken && st.Proc == s.proc:
 		// Our pause, and the watchdog died with us.
-		return s.Execute(ctx, "cont", nil, nil)
+		err = s.Execute(ctx, "cont", nil, nil)
 	}
-	return nil
+	if st.Freezes && !st.Taken && st.Proc == s.proc {
+		d.thaw(m.ID) // our freeze, the same
+	}
+	return err
 }
 
 // detach takes away everything that a point in time added to the process, and

@@ -257,3 +257,41 @@ func FuzzDecodeRing(f *testing.F) {
 		}
 	})
 }
+
+// A printed key is typed in; whatever is taken prints as it was meant.
+func FuzzParseKey(f *testing.F) {
+	var key secret
+	copy(key.b[:], "0123456789abcdef0123456789abcdef")
+	f.Add("acc", printKey("acc", key))
+	f.Add(masterHeader, strings.ToLower(printKey(masterHeader, key)))
+	f.Add("", "0000-0000")
+	f.Fuzz(func(t *testing.T, label, text string) {
+		key, err := parseKey(label, text)
+		if err != nil {
+			return
+		}
+		plain := strings.NewReplacer("-", "", " ", "", "\t", "", "\r", "", "\n", "", "O", "0", "I", "1", "L", "1")
+		if plain.Replace(printKey(label, key)) != plain.Replace(strings.ToUpper(text)) {
+			t.Errorf("%q was taken for another key", text)
+		}
+	})
+}
+
+// Whoever can write to a site can change a wrap: only the bytes that were made
+// by the key's owner open.
+func FuzzUnwrap(f *testing.F) {
+	master, account, ring := MasterKey{newSecret()}, NewAccountKey(), NewRing()
+	wrapped := account.WrapRing("acc", ring)
+	f.Add("acc", wrapped)
+	f.Add("acc", wrapped[:28])
+	f.Add("other", wrapped)
+	f.Add("", []byte{})
+	f.Fuzz(func(t *testing.T, id string, sealed []byte) {
+		if _, err := master.UnwrapAccount(id, sealed); err == nil {
+			t.Error("a forged account key was taken")
+		}
+		if _, err := account.UnwrapRing(id, sealed); err == nil && (id != "acc" || !bytes.Equal(sealed, wrapped)) {
+			t.Error("a forged ring was taken")
+		}
+	})
+}

@@ -72,13 +72,37 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(data)
 	f.Add([]byte(`{"format":1}`))
+	f.Add([]byte(`{"format":1,"backup":"b","session":"s","images":[{"name":"a","size":1125899906842624},{"name":"\ud800","size":1,"chunks":1,"root":"` + strings.Repeat("0a", 32) + `"}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, err := manifest.Decode(data)
 		if err != nil {
 			return
 		}
-		if err := m.Check(); err != nil {
-			t.Error(err)
+		for _, im := range m.Images {
+			if im.Size <= 0 || im.Size > manifest.MaxDisk {
+				t.Errorf("a disk of %d bytes", im.Size)
+			}
+		}
+		written, err := manifest.Encode(m)
+		if errors.Is(err, manifest.ErrMalformed) && len(data) > manifest.MaxSize/8 {
+			return // escaped, it is too long
+		}
+		if err != nil {
+			t.Fatalf("read, and cannot be written: %v", err)
+		}
+		again, err := manifest.Decode(written)
+		if err != nil {
+			t.Fatalf("written, and cannot be read: %v", err)
+		}
+		if m.CreatedAt = m.CreatedAt.UTC(); !m.CreatedAt.Equal(again.CreatedAt) {
+			t.Errorf("at %v, then at %v", m.CreatedAt, again.CreatedAt)
+		}
+		m.CreatedAt, again.CreatedAt = time.Time{}, time.Time{}
+		if len(m.Labels) == 0 {
+			m.Labels = nil // absent and empty are the same
+		}
+		if !reflect.DeepEqual(m, again) {
+			t.Errorf("%+v, then %+v", m, again)
 		}
 	})
 }

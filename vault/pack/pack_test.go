@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -150,6 +151,19 @@ func FuzzDecodeTOC(f *testing.F) {
 		}
 		if at != end {
 			t.Errorf("entries end at %d of %d", at, end)
+		}
+	})
+}
+
+// A listing's names come from the storage.
+func FuzzParseName(f *testing.F) {
+	f.Add(NewInfo("op-1", Data, 1).Name())
+	f.Add("packs/s/d0000000000000000000000000000000G")
+	f.Add("packs/../d00000000000000000000000000000000")
+	f.Fuzz(func(t *testing.T, name string) {
+		info, err := ParseName(name)
+		if err == nil && (info.Name() != name || strings.Contains(info.Session, "/")) {
+			t.Errorf("%q was taken for %q", name, info.Name())
 		}
 	})
 }
