@@ -76,7 +76,8 @@ func stored(t *testing.T, s *service.Service, a service.Account, place string) i
 func TestCopies(t *testing.T) {
 	server := s3test.Gateway(t)
 	server.Bucket(t, "second", false)
-	second := fmt.Sprintf(`[{name: offsite, site: "s3://second/hold", s3: {endpoint: %q, path_style: true, credentials: %q}}]`, server.Endpoint, keysFile(t))
+	keys := keysFile(t)
+	second := fmt.Sprintf(`[{name: offsite, site: "s3://second/hold", s3: {endpoint: %q, path_style: true, credentials: %q}}]`, server.Endpoint, keys)
 	machines := filepath.Join(t.TempDir(), "sim")
 	s, a, vps, content := newService(t, service.Set("copies", second), service.Set("vault.collect_after", "1s"), service.Set("host.machines", machines))
 	first := backupOf(t, s, a, vps)
@@ -93,6 +94,8 @@ func TestCopies(t *testing.T) {
 	if b := lies(t, s, next, "complete"); b.Copies[0].Bytes > int64(len(content))/2 {
 		t.Errorf("the second copy sent %d bytes that were there", b.Copies[0].Bytes)
 	}
+	refused(t, 5, "vault", "check", "--data", s.Dir) // the first backup is not there any more
+	s.Run(t, "vault", "repair", "--account", a.ID, "--from", "s3://second/hold/"+a.ID, "--s3-endpoint", server.Endpoint, "--s3-path-style", "--s3-credentials", keys)
 	s.Run(t, "vault", "check", "--read-data")
 	restored(t, s, a, vps, next, machines, content)
 
