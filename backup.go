@@ -42,6 +42,11 @@ type Backup struct {
 	TransferredBytes int64
 	Incremental      string // "full", "incremental", "repair"
 	Consistency      string // "crash", "filesystem", "offline"
+	// ConsistencyReason says why it is "crash", for people and at most 512
+	// bytes; in part a guest's words.
+	ConsistencyReason string
+	// Latency of the VPS's writes; nil when it was not measured.
+	Latency *BackupLatency
 	// What the VPS was, for a restore after it is gone.
 	CPUCores  int
 	MemoryMiB int
@@ -59,9 +64,26 @@ const (
 
 // What may be relied on in a backup's file systems.
 const (
-	ConsistencyCrash   = "crash"   // as after a power cut
-	ConsistencyOffline = "offline" // the VPS was stopped
+	ConsistencyCrash      = "crash"      // as after a power cut
+	ConsistencyFilesystem = "filesystem" // frozen by the guest's agent: no journal to replay
+	ConsistencyOffline    = "offline"    // the VPS was stopped
 )
+
+// BackupLatency is how long a VPS's writes to its disks took before a backup
+// and while it was copied.
+type BackupLatency struct {
+	Before WriteLatency `json:"before"`
+	During WriteLatency `json:"during"`
+}
+
+// WriteLatency is the latency of a number of writes in microseconds: what half
+// of them, and 99 in a hundred, did not exceed, each rounded up to the next
+// bound of the histogram that it comes from.
+type WriteLatency struct {
+	Writes int64 `json:"writes"`
+	P50    int64 `json:"p50Micros"`
+	P99    int64 `json:"p99Micros"`
+}
 
 // Quota is the use of a VPS's backup slots.
 type Quota struct {

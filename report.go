@@ -14,6 +14,9 @@ type BackupReport struct {
 	TransferredBytes int64     `json:"transferredBytes"` // over all attempts
 	Incremental      string    `json:"incremental"`
 	Consistency      string    `json:"consistency"`
+	// ConsistencyReason and Latency are those of Backup.
+	ConsistencyReason string         `json:"consistencyReason,omitempty"`
+	Latency           *BackupLatency `json:"latency,omitempty"`
 	// LockedUntil is the date before which nobody can delete the backup, zero for none.
 	LockedUntil time.Time `json:"lockedUntil,omitzero"`
 }

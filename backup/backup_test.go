@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdfast"
+	"holdfast/compute/sim"
 	"holdfast/store"
 	"holdfast/vault/blob/fault"
 )
@@ -65,6 +66,21 @@ func TestStoppedVPSIsBackedUpOffline(t *testing.T) {
 	w.holds(b, w.contents(w.vps))
 	if b.Consistency != holdfast.ConsistencyOffline {
 		t.Errorf("consistency is %q", b.Consistency)
+	}
+}
+
+func TestFrozenGuest(t *testing.T) {
+	w := newWorld(t)
+	for _, agent := range []bool{true, false} {
+		p := w.process()
+		p.inject(sim.Faults{Agent: agent}, nil)
+		o := w.ask()
+		p.finish(o)
+		b := w.completed(o)
+		w.holds(b, w.contents(w.vps))
+		if agent != (b.Consistency == holdfast.ConsistencyFilesystem) || agent != (b.ConsistencyReason == "") {
+			t.Errorf("agent: %v, consistency is %q because %q", agent, b.Consistency, b.ConsistencyReason)
+		}
 	}
 }
 

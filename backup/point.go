@@ -16,7 +16,8 @@ type point struct {
 	Number      int            `json:"number"` // 1 for the first
 	At          time.Time      `json:"at"`     // the instant, by the host's clock
 	Consistency string         `json:"consistency"`
-	Taken       bool           `json:"taken"` // Begin returned
+	Reason      string         `json:"reason,omitempty"` // why it is no better
+	Taken       bool           `json:"taken"`            // Begin returned
 	Handle      compute.Handle `json:"handle"`
 }
 
@@ -88,12 +89,24 @@ func (b *attempt) begin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("backup: inspect: %w", err)
 	}
-	if before.Power == compute.Stopped && after.Power == compute.Stopped {
-		p.Consistency = holdfast.ConsistencyOffline
-	}
+	p.Consistency, p.Reason = consistency(h, before.Power == compute.Stopped && after.Power == compute.Stopped)
 	p.Handle, p.Taken = h, true
 	b.point = p
 	return b.run.Save(ctx, keyPoint, p)
+}
+
+// consistency says what may be relied on in the point's file systems, and why
+// that is no more than it is.
+func consistency(h compute.Handle, stopped bool) (value, reason string) {
+	switch {
+	case stopped:
+		return holdfast.ConsistencyOffline, ""
+	case h.Frozen:
+		return holdfast.ConsistencyFilesystem, ""
+	case h.NotFrozen == "":
+		return holdfast.ConsistencyCrash, "the VPS was paused"
+	}
+	return holdfast.ConsistencyCrash, h.NotFrozen
 }
 
 // number counts the points in time of all claims, so that no two share a name.

@@ -18,6 +18,7 @@ import (
 const (
 	labelVPS         = "vps"
 	labelConsistency = "consistency"
+	labelReason      = "consistencyReason"
 	labelIncremental = "incremental"
 	labelPoint       = "point"
 )
@@ -42,10 +43,7 @@ func (b *attempt) transfer(ctx context.Context) (vault.Manifest, error) {
 		b.run.Progress(total, total, "Committing")
 		m, err = s.Commit(ctx, vault.Manifest{
 			Backup: string(b.run.Operation.BackupID), CreatedAt: b.point.At, Images: images,
-			Labels: map[string]string{
-				labelVPS: string(b.run.Operation.VPSID), labelConsistency: b.point.Consistency,
-				labelIncremental: b.incremental(), labelPoint: string(b.point.Handle.Point),
-			},
+			Labels: b.labels(),
 		})
 		if _, damaged := errors.AsType[*vault.DamagedError](err); damaged && work.inherits() {
 			// What it inherits cannot be promised to last: then it inherits nothing.
@@ -54,6 +52,17 @@ func (b *attempt) transfer(ctx context.Context) (vault.Manifest, error) {
 		return err
 	})
 	return m, err
+}
+
+func (b *attempt) labels() map[string]string {
+	l := map[string]string{
+		labelVPS: string(b.run.Operation.VPSID), labelConsistency: b.point.Consistency,
+		labelIncremental: b.incremental(), labelPoint: string(b.point.Handle.Point),
+	}
+	if b.point.Reason != "" {
+		l[labelReason] = b.point.Reason
+	}
+	return l
 }
 
 // session names the vault's session after the operation, so that a successor
@@ -234,7 +243,8 @@ func reportOf(m vault.Manifest) holdfast.BackupReport {
 		PointAt: m.CreatedAt, Point: m.Labels[labelPoint],
 		ChangedBytes: m.Stats.ChangedBytes, TransferredBytes: m.Stats.UploadedBytes,
 		Incremental: m.Labels[labelIncremental], Consistency: m.Labels[labelConsistency],
-		LockedUntil: m.RetainedUntil,
+		ConsistencyReason: m.Labels[labelReason],
+		LockedUntil:       m.RetainedUntil,
 	}
 	for _, i := range m.Images {
 		r.SizeBytes += i.Size

@@ -85,12 +85,18 @@ type PointRequest struct {
 // Handle is what is needed to find a point in time again after a crash. State
 // is opaque, and versioned by the driver.
 type Handle struct {
-	Version int             `json:"version"`
-	Driver  string          `json:"driver"`
-	Machine string          `json:"machine"`
-	Point   Point           `json:"point"`
-	Disks   []HandleDisk    `json:"disks"`
-	State   json.RawMessage `json:"state,omitempty"`
+	Version int          `json:"version"`
+	Driver  string       `json:"driver"`
+	Machine string       `json:"machine"`
+	Point   Point        `json:"point"`
+	Disks   []HandleDisk `json:"disks"`
+	// Frozen: the guest's file systems were frozen, and so whole on the disks,
+	// at the point in time; by the guest's own word.
+	Frozen bool `json:"frozen,omitempty"`
+	// NotFrozen says why a guest that ran was not: for people, in part the
+	// guest's words, at most 512 bytes. It is "" for one that did not run.
+	NotFrozen string          `json:"notFrozen,omitempty"`
+	State     json.RawMessage `json:"state,omitempty"`
 }
 
 // HandleDisk is one disk of a Handle.

@@ -55,7 +55,7 @@ func backupDeleted(ctx context.Context, e *ending, _ json.RawMessage) (any, erro
 
 // readBackupReport takes nothing from a host that cannot be.
 func readBackupReport(raw json.RawMessage) (holdfast.BackupReport, error) {
-	const maxPoint = 200
+	const maxPoint, maxReason = 200, 512
 	var r holdfast.BackupReport
 	if err := json.Unmarshal(raw, &r); err != nil {
 		return r, fmt.Errorf("%w: %w", errRefused, err)
@@ -72,8 +72,10 @@ func readBackupReport(raw json.RawMessage) (holdfast.BackupReport, error) {
 		return r, fmt.Errorf("%w: negative sizes", errRefused)
 	case !slices.Contains([]string{holdfast.IncrementalFull, holdfast.IncrementalDelta, holdfast.IncrementalFixed}, r.Incremental):
 		return r, fmt.Errorf("%w: incremental is %q", errRefused, r.Incremental)
-	case !slices.Contains([]string{holdfast.ConsistencyCrash, "filesystem", holdfast.ConsistencyOffline}, r.Consistency):
+	case !slices.Contains([]string{holdfast.ConsistencyCrash, holdfast.ConsistencyFilesystem, holdfast.ConsistencyOffline}, r.Consistency):
 		return r, fmt.Errorf("%w: consistency is %q", errRefused, r.Consistency)
+	case len(r.ConsistencyReason) > maxReason:
+		return r, fmt.Errorf("%w: the reason of the consistency has %d bytes", errRefused, len(r.ConsistencyReason))
 	}
 	return r, nil
 }

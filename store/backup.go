@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 
 	"github.com/uptrace/bun"
 
@@ -34,6 +36,9 @@ type backupRow struct {
 	Disks            []holdfast.VPSDisk        `bun:"disks,type:text"`
 	Boot             holdfast.Boot             `bun:"boot,type:text"`
 	OS               *holdfast.OperatingSystem `bun:"os,type:text"`
+
+	ConsistencyReason string
+	Latency           *holdfast.BackupLatency `bun:"latency,type:text"`
 }
 
 func newBackupRow(b holdfast.Backup) *backupRow {
@@ -44,6 +49,7 @@ func newBackupRow(b holdfast.Backup) *backupRow {
 		SizeBytes: b.SizeBytes, ChangedBytes: b.ChangedBytes, TransferredBytes: b.TransferredBytes,
 		Incremental: b.Incremental, Consistency: b.Consistency,
 		CPUCores: b.CPUCores, MemoryMiB: b.MemoryMiB, Disks: notNil(b.Disks), Boot: b.Boot, OS: b.OS,
+		ConsistencyReason: b.ConsistencyReason, Latency: b.Latency,
 	}
 }
 
@@ -55,6 +61,7 @@ func (r backupRow) domain() holdfast.Backup {
 		SizeBytes: r.SizeBytes, ChangedBytes: r.ChangedBytes, TransferredBytes: r.TransferredBytes,
 		Incremental: r.Incremental, Consistency: r.Consistency,
 		CPUCores: r.CPUCores, MemoryMiB: r.MemoryMiB, Disks: r.Disks, Boot: r.Boot, OS: r.OS,
+		ConsistencyReason: r.ConsistencyReason, Latency: r.Latency,
 	}
 }
 
@@ -77,6 +84,14 @@ func (q *queries) BackupOf(ctx context.Context, account holdfast.AccountID, vps 
 func (q *queries) BackupsOfVPS(ctx context.Context, vps holdfast.VPSID, states ...holdfast.BackupStatus) ([]holdfast.Backup, error) {
 	return all[backupRow](ctx, q, "backups of vps", func(s *bun.SelectQuery) *bun.SelectQuery {
 		return inStates(s.Where("vps_id = ?", vps), states).Order("requested_at DESC", "id DESC")
+	})
+}
+
+// BackupsOfAccount lists an account's backups in the given states, the newest
+// first; with no state named, in all.
+func (q *queries) BackupsOfAccount(ctx context.Context, account holdfast.AccountID, states ...holdfast.BackupStatus) ([]holdfast.Backup, error) {
+	return all[backupRow](ctx, q, "backups of account", func(s *bun.SelectQuery) *bun.SelectQuery {
+		return inStates(s.Where("account_id = ?", account), states).Order("requested_at DESC", "id DESC")
 	})
 }
 
@@ -117,12 +132,21 @@ func (t *Tx) InsertBackup(ctx context.Context, b holdfast.Backup) error {
 // CompleteBackup makes a pending backup a completed one, with what its report
 // says; ErrNotFound when it is not pending.
 func (t *Tx) CompleteBackup(ctx context.Context, id holdfast.BackupID, r holdfast.BackupReport) error {
+	var latency any // NULL
+	if r.Latency != nil {
+		text, err := json.Marshal(r.Latency)
+		if err != nil {
+			return fmt.Errorf("store: complete backup: %w", err)
+		}
+		latency = string(text)
+	}
 	res, err := t.db.NewUpdate().Model((*backupRow)(nil)).
 		Set("status = ?", holdfast.BackupCompleted).
 		Set("point_at = ?", toMicros(r.PointAt)).Set("point = ?", r.Point).
 		Set("size_bytes = ?", r.SizeBytes).Set("changed_bytes = ?", r.ChangedBytes).
 		Set("transferred_bytes = ?", r.TransferredBytes).
 		Set("incremental = ?", r.Incremental).Set("consistency = ?", r.Consistency).
+		Set("consistency_reason = ?", r.ConsistencyReason).Set("latency = ?", latency).
 		Set("locked_until = ?", toMicros(r.LockedUntil)).
 		Where("id = ? AND status = ?", id, holdfast.BackupPending).Exec(ctx)
 	return touched("complete backup", res, err)

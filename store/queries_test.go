@@ -176,7 +176,13 @@ func TestBackupsOfAVPS(t *testing.T) {
 			err = errors.Join(err, tx.InsertBackup(ctx, b))
 		}
 		at := func(i int) holdfast.BackupReport {
-			return holdfast.BackupReport{PointAt: noon.Add(-time.Duration(i) * time.Minute), SizeBytes: 7, Incremental: holdfast.IncrementalFull}
+			r := holdfast.BackupReport{
+				PointAt: noon.Add(-time.Duration(i) * time.Minute), SizeBytes: 7, Incremental: holdfast.IncrementalFull, ConsistencyReason: "no agent",
+			}
+			if i == 0 {
+				r.Latency = &holdfast.BackupLatency{During: holdfast.WriteLatency{Writes: 3, P50: 200, P99: 500}}
+			}
+			return r
 		}
 		return errors.Join(err, tx.CompleteBackup(ctx, ids[0], at(0)), tx.CompleteBackup(ctx, ids[1], at(1)),
 			tx.SetBackupStatus(ctx, ids[2], holdfast.BackupPending, holdfast.BackupFailed),
@@ -189,7 +195,8 @@ func TestBackupsOfAVPS(t *testing.T) {
 		t.Errorf("%v %v", all, err)
 	}
 	done, err := s.CompletedBackups(ctx, v.ID)
-	if err != nil || len(done) != 2 || done[0].ID != ids[0] || done[0].SizeBytes != 7 {
+	if err != nil || len(done) != 2 || done[0].ID != ids[0] || done[0].SizeBytes != 7 ||
+		done[0].ConsistencyReason != "no agent" || done[0].Latency == nil || done[0].Latency.During.P99 != 500 || done[1].Latency != nil {
 		t.Errorf("%v %v", done, err)
 	}
 	for what, change := range map[string]func(tx *store.Tx) error{

@@ -182,6 +182,9 @@ func (v *Vault) finishCollection(ctx context.Context, p *CollectionPlan) error {
 	if err := v.forgetSessions(ctx, slices.Sorted(maps.Keys(marks))); err != nil {
 		return err
 	}
+	if err := v.forgetDamaged(ctx); err != nil {
+		return err
+	}
 	if _, err := once(ctx, v, planName(p.Number)+doneSuffix, struct{}{}); err != nil {
 		return err
 	}

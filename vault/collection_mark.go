@@ -23,6 +23,8 @@ type markedPack struct {
 	live int64 // sealed bytes of the chunks whose best place is here
 	// loose: no segment covers it, so that readers come here last.
 	loose bool
+	// damaged: it was found so, and holds what is needed only where nothing else does.
+	damaged bool
 }
 
 func (p *markedPack) better(o *markedPack) bool {
@@ -91,7 +93,7 @@ func (m *marker) pack(info pack.Info) *markedPack {
 	}
 	p, ok := m.packs[name]
 	if !ok {
-		p = &markedPack{name: name, info: info, keep: make([]uint64, (info.Count+63)/64), loose: m.in.loose[name]}
+		p = &markedPack{name: name, info: info, keep: make([]uint64, (info.Count+63)/64), loose: m.in.loose[name], damaged: m.in.damaged[name]}
 		m.packs[name] = p
 	}
 	return p
@@ -145,6 +147,9 @@ func (m *marker) mark(kind chunk.Kind, id *chunk.ID) {
 	if len(m.found) == 0 {
 		m.missing++ // counted each time it is met; a whole vault has none
 		return
+	}
+	if slices.ContainsFunc(m.found, func(at markedPlace) bool { return !at.p.damaged }) {
+		m.found = slices.DeleteFunc(m.found, func(at markedPlace) bool { return at.p.damaged })
 	}
 	best := m.found[0]
 	if best.p.has(best.e.Ordinal) {

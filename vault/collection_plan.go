@@ -107,6 +107,9 @@ func (v *Vault) planCollection(ctx context.Context, o CollectOptions) (*Collecti
 	for _, size := range m.in.packs {
 		p.PackBytes += size
 	}
+	if p.Condemned, err = v.ruins(ctx, m, func(name string, session string) bool { return stored[name] && !marks[session] }); err != nil {
+		return nil, err
+	}
 	if err := v.choose(ctx, p, m, o); err != nil {
 		return nil, err
 	}
@@ -132,6 +135,25 @@ func (v *Vault) markAll(ctx context.Context, all []Manifest, visit func([]marked
 		}
 	}
 	return m, nil
+}
+
+// ruins condemns the packs that were found damaged and of which the index cannot
+// say what is in them, or not rightly: no place in them counts as one, and nothing
+// needed was without a place.
+func (v *Vault) ruins(ctx context.Context, m *marker, may func(name, session string) bool) ([]Condemned, error) {
+	var names []string
+	for _, name := range m.in.Damaged() {
+		info, err := pack.ParseName(name)
+		if _, known := m.packs[name]; err == nil && !known && m.missing == 0 && may(name, info.Session) {
+			names = append(names, name)
+		}
+	}
+	names, err := v.unlocked(ctx, names)
+	all := make([]Condemned, 0, len(names))
+	for _, name := range names {
+		all = append(all, Condemned{Name: name, Size: m.in.packs[name]})
+	}
+	return all, err
 }
 
 // choose condemns the packs without a needed chunk, and those that are worth

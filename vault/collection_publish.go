@@ -84,8 +84,9 @@ func (v *Vault) readPlan(ctx context.Context, n uint64) (*CollectionPlan, error)
 	return p, nil
 }
 
-// usable says which packs a session that begins now may refer to. The session's
-// mark must be there already. While a plan stands that cannot be read, none is.
+// usable says which packs a session that begins now may refer to: none that is
+// condemned, none that was found damaged. The session's mark must be there
+// already. While a plan stands that cannot be read, none is.
 func (v *Vault) usable(ctx context.Context) (func(pack.Info) bool, error) {
 	p, err := v.openPlan(ctx)
 	if damage(err) {
@@ -94,13 +95,16 @@ func (v *Vault) usable(ctx context.Context) (func(pack.Info) bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	condemned := map[string]bool{}
+	without, err := v.distrusted(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if p != nil {
 		for _, c := range p.Condemned {
-			condemned[c.Name] = true
+			without[c.Name] = true
 		}
 	}
-	return func(p pack.Info) bool { return !condemned[p.Name()] }, nil
+	return func(p pack.Info) bool { return !without[p.Name()] }, nil
 }
 
 // giveUp makes way for another plan where the published one cannot be read: unless

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"holdfast/vault/blob"
 	"holdfast/vault/index"
@@ -21,7 +22,7 @@ type rewriter struct {
 	v      *Vault
 	s      *Session
 	known  *index.Set
-	gone   map[string]bool // condemned
+	gone   map[string]bool // condemned, or found damaged
 	sc     *scratch
 	copied int64
 	buf    []byte
@@ -40,7 +41,7 @@ func (v *Vault) rewrite(ctx context.Context, p *CollectionPlan, o CollectOptions
 		return nil, 0, err
 	}
 	id := collectSession + number(p.Number)
-	s, err := v.newSession(ctx, id, func(p pack.Info) bool { return p.Session == id })
+	s, err := v.newSession(ctx, id, func(p pack.Info) bool { return p.Session == id && !in.damaged[p.Name()] })
 	if err != nil {
 		return nil, 0, err
 	}
@@ -51,7 +52,7 @@ func (v *Vault) rewrite(ctx context.Context, p *CollectionPlan, o CollectOptions
 		return nil, 0, err
 	}
 	defer v.scratch.Put(sc)
-	r := &rewriter{v: v, s: s, sc: sc, known: in.set, gone: map[string]bool{}}
+	r := &rewriter{v: v, s: s, sc: sc, known: in.set, gone: maps.Clone(in.damaged)}
 	for _, c := range p.Condemned {
 		r.gone[c.Name] = true
 	}

@@ -24,6 +24,8 @@ type Inspection struct {
 	set   *index.Set
 	packs map[string]int64
 	loose map[string]bool // packs that no readable segment covers
+	// damaged packs were found so before: MarkDamaged.
+	damaged map[string]bool
 }
 
 // Inspect loads the index anew and lists the packs.
@@ -43,6 +45,9 @@ func (v *Vault) Inspect(ctx context.Context) (*Inspection, error) {
 	}
 	contents, _, err := v.uncovered(ctx, pack.Prefix, v.set)
 	if err != nil {
+		return nil, fmt.Errorf("inspect vault: %w", err)
+	}
+	if in.damaged, err = v.distrusted(ctx); err != nil {
 		return nil, fmt.Errorf("inspect vault: %w", err)
 	}
 	in.loose = make(map[string]bool, len(contents))

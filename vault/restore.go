@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"holdfast/vault/blob"
 	"holdfast/vault/chunk"
 	"holdfast/vault/tree"
 )
@@ -52,7 +53,7 @@ func (r *ImageReader) Restore(ctx context.Context, w io.WriterAt, o RestoreOptio
 	if o.From >= r.im.Size {
 		return nil
 	}
-	rs := &restore{r: r, w: w, o: o, window: int(max(1, windowBytes/r.cs))}
+	rs := &restore{r: r, w: w, o: o, window: int(max(1, windowBytes/r.cs)), decoders: make(chan struct{}, o.Workers)}
 	return rs.run(ctx)
 }
 
@@ -61,8 +62,10 @@ type restore struct {
 	w      io.WriterAt
 	o      RestoreOptions
 	window int
-	refs   []ref
-	total  int64
+	// decoders bounds how many decode at once; the others wait for the storage.
+	decoders chan struct{}
+	refs     []ref
+	total    int64
 
 	mu   sync.Mutex // for done and the callbacks
 	done int64
@@ -116,7 +119,7 @@ func (rs *restore) flush(ctx context.Context, offset int64) error {
 		}
 		return nil
 	})
-	for range min(rs.o.Workers, len(runs)) {
+	for range min(max(rs.o.Workers, blob.InFlight(rs.r.v.st)), len(runs)) {
 		g.Go(func() error { return rs.work(ctx, next) })
 	}
 	if err := g.Wait(); err != nil {

@@ -84,11 +84,6 @@ func (r *run) span() (off, n int64) {
 }
 
 func (rs *restore) work(ctx context.Context, next <-chan run) error {
-	s, err := rs.r.v.borrow()
-	if err != nil {
-		return err
-	}
-	defer rs.r.v.scratch.Put(s)
 	var buf []byte
 	for r := range next {
 		off, n := r.span()
@@ -99,15 +94,40 @@ func (rs *restore) work(ctx context.Context, next <-chan run) error {
 			}
 			whole = rs.r.v.st.ReadAt(ctx, r.name, buf[:n], off) == nil // else chunk by chunk, with its error
 		}
-		for _, p := range r.places {
-			var sealed []byte
-			if whole {
-				at := int64(p.e.Offset) - off
-				sealed = buf[at : at+int64(p.e.Sealed)]
-			}
-			if err := rs.place(ctx, r.info, p, sealed, s); err != nil {
-				return err
-			}
+		var data []byte
+		if whole {
+			data = buf[:n]
+		}
+		if err := rs.decode(ctx, r, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decode opens a run and writes it out; data is nil for one that could not be
+// read at once.
+func (rs *restore) decode(ctx context.Context, r run, data []byte) error {
+	select {
+	case rs.decoders <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-rs.decoders }()
+	s, err := rs.r.v.borrow()
+	if err != nil {
+		return err
+	}
+	defer rs.r.v.scratch.Put(s)
+	off, _ := r.span()
+	for _, p := range r.places {
+		var sealed []byte
+		if data != nil {
+			at := int64(p.e.Offset) - off
+			sealed = data[at : at+int64(p.e.Sealed)]
+		}
+		if err := rs.place(ctx, r.info, p, sealed, s); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -93,8 +93,8 @@ func (v *Vault) begin(ctx context.Context, id string) (*Session, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
-	if strings.HasPrefix(id, collectSession) {
-		return nil, fmt.Errorf("%w: %q is a collector's", ErrID, id)
+	if strings.HasPrefix(id, collectSession) || strings.HasPrefix(id, repairSession) {
+		return nil, fmt.Errorf("%w: %q is a collector's or a repair's", ErrID, id)
 	}
 	if err := v.ring.renew(ctx); err != nil {
 		return nil, err

@@ -51,6 +51,7 @@ type config struct {
 		Run          string `koanf:"run"`         // directory of sockets; a short path
 		Scratch      string `koanf:"scratch"`     // directory of copy-before-write scratch
 		ScratchLimit int64  `koanf:"scratch_limit_mib"`
+		Freeze       bool   `koanf:"freeze"`     // the file systems of guests with an agent
 		FirstPort    int    `koanf:"first_port"` // ports forwarded to guests
 		LastPort     int    `koanf:"last_port"`
 		User         string `koanf:"user"` // user that QEMU runs as; "" for the service's own
@@ -70,7 +71,7 @@ var configDefaults = map[string]any{
 	"data": "/var/lib/holdfast", "listen": "127.0.0.1:8480", "log.level": "info", "log.format": "text",
 	"operations.lease": "30s", "operations.concurrency": 2, "rate.per_minute": 1200, "rate.burst": 200,
 	"payg.min_storage_gb": holdfast.DefaultPaygRange.MinStorageGb,
-	"host.name":           "local", "host.region": "local", "host.driver": "qemu", "host.scratch_limit_mib": 10240,
+	"host.name":           "local", "host.region": "local", "host.driver": "qemu", "host.scratch_limit_mib": 10240, "host.freeze": true,
 	"host.first_port": 20000, "host.last_port": 29999, "host.user": "", "host.accelerator": "",
 	"database": "", "master_key": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
 	"vault.bytes_per_second": 0, "vault.requests_per_second": 0,

@@ -22,7 +22,8 @@ import (
 type recovery struct {
 	vault, kit, backup, disk, output string
 
-	s3 s3Config
+	partial bool
+	s3      s3Config
 }
 
 func recoverCommand() *cobra.Command {
@@ -32,7 +33,11 @@ func recoverCommand() *cobra.Command {
 		Short: "Write a disk of a backup as a raw image, from a vault and its recovery kit alone",
 		Long: `Recover needs no service, no database and no hypervisor: only the vault's
 directory, or s3:// URL and keys, and the account's recovery kit. Without --backup
-it lists the backups; without --disk it lists the disks of one.`,
+it lists the backups; without --disk it lists the disks of one.
+
+A disk of which anything is lost is not written, unless --partial: then what is lost
+reads as zeros, is printed as a JSON list of image, offset, length and reason, and
+the status is 5.`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context(), cmd.OutOrStdout()) },
 	}
@@ -42,6 +47,7 @@ it lists the backups; without --disk it lists the disks of one.`,
 	f.StringVar(&r.backup, "backup", "", "id of the backup")
 	f.StringVar(&r.disk, "disk", "", "name of the disk")
 	f.StringVar(&r.output, "output", "", "file to write, which must not exist")
+	f.BoolVar(&r.partial, "partial", false, "write a damaged disk too, and print what is lost of it")
 	s3Flags(f, &r.s3)
 	return c
 }
@@ -79,7 +85,7 @@ func (r recovery) run(ctx context.Context, out io.Writer) error {
 	if r.output == "" {
 		return holdfast.E(holdfast.CodeInvalidRequest, "Name the file to write by --output.")
 	}
-	return r.write(ctx, v, m.Images[at])
+	return r.write(ctx, v, m.Images[at], out)
 }
 
 func (r recovery) open(ctx context.Context) (*vault.Vault, error) {
@@ -91,7 +97,7 @@ func (r recovery) open(ctx context.Context) (*vault.Vault, error) {
 	if err != nil {
 		return nil, holdfast.Wrap(holdfast.CodeInvalidRequest, "recover", r.kit+" is not a recovery kit, or is not whole.", err)
 	}
-	st, err := r.place()
+	st, err := openPlace(r.vault, r.s3)
 	if err != nil {
 		return nil, err
 	}
@@ -107,14 +113,15 @@ func (r recovery) open(ctx context.Context) (*vault.Vault, error) {
 	return v, err
 }
 
-func (r recovery) place() (blob.Storage, error) {
-	if onS3(r.vault) {
-		return r.s3.open(r.vault)
+// openPlace opens a vault's place, which must be there: a reader makes nothing.
+func openPlace(place string, c s3Config) (blob.Storage, error) {
+	if onS3(place) {
+		return c.open(place)
 	}
-	if _, err := os.Stat(r.vault); err != nil { // a reader makes nothing
+	if _, err := os.Stat(place); err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
-	st, err := local.New(r.vault)
+	st, err := local.New(place)
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
@@ -160,7 +167,7 @@ func listBackups(ctx context.Context, v *vault.Vault, out io.Writer) error {
 
 // write restores one image into a new file; a failed one is removed, for half a
 // disk must not pass for a whole.
-func (r recovery) write(ctx context.Context, v *vault.Vault, image vault.Image) (err error) {
+func (r recovery) write(ctx context.Context, v *vault.Vault, image vault.Image, out io.Writer) (err error) {
 	if _, err := os.Lstat(r.output); err == nil {
 		return holdfast.E(holdfast.CodeInvalidRequest, r.output+" exists already; it was not touched.")
 	}
@@ -168,9 +175,10 @@ func (r recovery) write(ctx context.Context, v *vault.Vault, image vault.Image) 
 	if err != nil {
 		return fmt.Errorf("output: %w", err)
 	}
+	keep := false
 	defer func() {
 		err = errors.Join(err, sink.Close())
-		if err != nil {
+		if err != nil && !keep {
 			err = errors.Join(err, os.Remove(r.output))
 		}
 	}()
@@ -178,11 +186,20 @@ func (r recovery) write(ctx context.Context, v *vault.Vault, image vault.Image) 
 	if err != nil {
 		return err
 	}
-	if err := reader.Restore(ctx, sink, vault.RestoreOptions{}); err != nil {
+	var lost losses
+	var o vault.RestoreOptions
+	if r.partial {
+		o.Damaged = lost.add
+	}
+	if err := reader.Restore(ctx, sink, o); err != nil {
 		if _, damaged := errors.AsType[*vault.DamagedError](err); damaged {
-			return spoiled(err)
+			return holdfast.Wrap(holdfast.CodeBackupDamaged, "recover", "The disk is damaged, and was not written. --partial writes what can be read, and says what cannot.", err)
 		}
 		return err
 	}
-	return sink.Sync(ctx)
+	if err := sink.Sync(ctx); err != nil || !r.partial {
+		return err
+	}
+	keep = true
+	return lost.report(out)
 }

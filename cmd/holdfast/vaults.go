@@ -47,21 +47,30 @@ func (v *vaults) Open(ctx context.Context, account holdfast.AccountID) (*vault.V
 	return opened, nil
 }
 
-// unlock opens a vault that is there. Whoever can write to the site could put
-// another account's vault here, so the account's own key decides.
+// unlock opens a vault that is there.
 func (v *vaults) unlock(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
-	owner, key, ring, err := vault.Unlock(ctx, st, v.master)
+	ring, err := v.ring(ctx, account, st)
 	if err != nil {
 		return nil, err
+	}
+	return vault.Open(ctx, st, ring)
+}
+
+// ring opens a vault's keys. Whoever can write to the site could put another
+// account's vault there, so the account's own key decides.
+func (v *vaults) ring(ctx context.Context, account holdfast.AccountID, st blob.Storage) (keys.Ring, error) {
+	owner, key, ring, err := vault.Unlock(ctx, st, v.master)
+	if err != nil {
+		return keys.Ring{}, err
 	}
 	own, err := v.accountKey(ctx, account)
 	if err != nil {
-		return nil, err
+		return keys.Ring{}, err
 	}
 	if owner != string(account) || !own.Equal(key) {
-		return nil, fmt.Errorf("the vault of account %s holds the keys of %s: %w", account, owner, keys.ErrWrongKey)
+		return keys.Ring{}, fmt.Errorf("the vault of account %s holds the keys of %s: %w", account, owner, keys.ErrWrongKey)
 	}
-	return vault.Open(ctx, st, ring)
+	return ring, nil
 }
 
 // create makes the vault; another process may be faster.

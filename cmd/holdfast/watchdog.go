@@ -9,12 +9,12 @@ import (
 )
 
 // watchdogCommand is not for people: the QEMU driver starts it before it stops
-// a guest, so that the guest runs on whatever happens to the service.
+// or freezes a guest, so that the guest runs on whatever happens to the service.
 func watchdogCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:    "watchdog SOCKET DURATION",
+		Use:    "watchdog SOCKET DURATION AGENT",
 		Hidden: true,
-		Args:   cobra.ExactArgs(2),
+		Args:   cobra.ExactArgs(3),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return qemu.RunWatchdog(args, os.Stdin, os.Stdout)
 		},

@@ -129,6 +129,8 @@ func (r *rig) point() compute.Point {
 func (r *rig) begin(parents ...compute.Point) compute.Handle {
 	r.Helper()
 	point := r.point()
+	state, err := r.host.Inspect(r.ctx(), machine)
+	r.must(err)
 	var saved []compute.Handle
 	handle, err := r.host.Begin(r.ctx(), compute.PointRequest{Machine: machine, Point: point, Parents: parents},
 		func(h compute.Handle) error {
@@ -141,6 +143,10 @@ func (r *rig) begin(parents ...compute.Point) compute.Handle {
 	}
 	if handle.Machine != machine || handle.Point != point || len(handle.Disks) != len(diskNames) {
 		r.Fatalf("handle %+v is not of what was asked for", handle)
+	}
+	// A guest that ran was frozen, or there is a reason; any other was neither.
+	if ran := state.Power == compute.Running; (handle.Frozen || handle.NotFrozen != "") != ran || handle.Frozen && handle.NotFrozen != "" {
+		r.Fatalf("the machine is %s; frozen: %v, why not: %q", state.Power, handle.Frozen, handle.NotFrozen)
 	}
 	r.remember(point)
 	return handle

@@ -36,6 +36,9 @@ func (d *Driver) argv(m compute.Machine) []string {
 		netdev = append(netdev, fmt.Sprintf("hostfwd=tcp:127.0.0.1:%d-:%d", f.HostPort, f.GuestPort))
 	}
 	a = append(a, "-netdev", strings.Join(netdev, ","), "-device", "virtio-net-pci,netdev=n0,romfile=,mac="+m.NIC.MAC)
+	// The last of the devices, so that those of older definitions keep their places.
+	a = append(a, "-device", "virtio-serial-pci", "-chardev", d.serverChardev(m.ID, socketAgent),
+		"-device", "virtserialport,chardev="+socketAgent+",name="+agentChannel)
 	if m.Kernel == "" {
 		// cloud-init's NoCloud reads its seed from the serial number.
 		return append(a, "-smbios", fmt.Sprintf("type=1,serial=ds=nocloud;h=%s;i=%s", m.Hostname, m.ID))

@@ -48,6 +48,8 @@ type Config struct {
 	// Watchdog is how to call a program that runs RunWatchdog with the
 	// arguments appended, as a rule this program and a hidden subcommand.
 	Watchdog []string
+	// NoFreeze keeps file systems from being frozen in guests that have an agent.
+	NoFreeze bool
 	// ConsoleBytes of serial output are kept for each machine; 256 KiB when 0.
 	ConsoleBytes int64
 	// Connections for reading one disk; 2 when 0.

@@ -100,9 +100,12 @@ func (d *Driver) settleAll(ctx context.Context, s *session, m compute.Machine, h
 		return d.end(ctx, m.ID, s.proc)
 	case status == "paused" && st.Resumes && !st.Taken && st.Proc == s.proc:
 		// Our pause, and the watchdog died with us.
-		return s.Execute(ctx, "cont", nil, nil)
+		err = s.Execute(ctx, "cont", nil, nil)
 	}
-	return nil
+	if st.Freezes && !st.Taken && st.Proc == s.proc {
+		d.thaw(m.ID) // our freeze, the same
+	}
+	return err
 }
 
 // detach takes away everything that a point in time added to the process, and

@@ -18,21 +18,14 @@ import (
 // TestGuestUnderWrites backs up a real Linux that writes to two disks all the
 // time: each image is an exact prefix of its log, at one instant.
 func TestGuestUnderWrites(t *testing.T) {
-	image0 := vmtest.Guest(t)
 	d := newDriver(t)
 	m := machine(512*mib, 64*mib, 64*mib)
-	m.MemoryMiB, m.Kernel, m.Initrd, m.Cmdline = 192, image0.Kernel, image0.Initrd, image0.Cmdline
-	m.Disks[0].Image, m.Disks[0].ImageFormat = image0.Root, "qcow2"
-	port := vmtest.FreePort(t)
-	m.NIC.Forwards = []compute.Forward{{HostPort: port, GuestPort: 80}}
-	define(t, d, m, true)
-	url := fmt.Sprintf("http://127.0.0.1:%d", port)
+	url := bootLinux(t, d, &m, "")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	name, err := vmtest.WaitHTTP(ctx, url+"/hostname")
+	name, err := vmtest.Get(ctx, url+"/hostname")
 	if err != nil || strings.TrimSpace(name) != "guest" {
-		text, _ := d.Console(t.Context(), m.ID, 4096)
-		t.Fatalf("hostname %q, %v; console:\n%s", name, err, text)
+		t.Fatalf("hostname %q, %v", name, err)
 	}
 	if _, err := vmtest.Get(ctx, url+"/log/start?dev=/dev/vdb&dev=/dev/vdc"); err != nil {
 		t.Fatal(err)

@@ -94,11 +94,19 @@ func scratchFull(err error) error {
 	return err
 }
 
-// paused does the slide under the watchdog's eyes.
+// paused does the slide under the watchdog's eyes, with the guest's file systems
+// frozen if it has an agent that does it in time.
 func (t *taking) paused(ctx context.Context, s *session) (err error) {
-	dog, err := t.d.watch(ctx, t.d.socket(t.m.ID, socketWatchdog))
+	dog, err := t.d.watch(ctx, t.m.ID)
 	if err != nil {
 		return err
+	}
+	if t.st.Freezes {
+		dog.ask()
+		t.d.at("qemu.begin.freezing")
+		if t.h.NotFrozen = dog.frozen(); t.h.NotFrozen == "" {
+			t.d.at("qemu.begin.frozen")
+		}
 	}
 	began := time.Now()
 	defer func() {
@@ -107,14 +115,31 @@ func (t *taking) paused(ctx context.Context, s *session) (err error) {
 		defer cancel()
 		cerr := s.Execute(cctx, "cont", nil, nil)
 		pause := time.Since(began)
-		t.d.log.Debug("guest was paused", "machine", t.m.ID, "point", t.h.Point, "for", pause)
-		err = errors.Join(err, cerr, dog.release())
+		rerr := t.released(dog)
+		t.d.log.Debug("guest was paused", "machine", t.m.ID, "point", t.h.Point, "for", pause, "frozen", t.h.Frozen, "why not", t.h.NotFrozen)
+		err = errors.Join(err, cerr, rerr)
 	}()
 	if err := s.Execute(ctx, "stop", nil, nil); err != nil {
 		return err
 	}
 	t.d.at("qemu.begin.stopped")
 	return t.slideIn(ctx, s)
+}
+
+// released lets the watchdog go, which thaws, and settles whether the file
+// systems were frozen at the point in time.
+func (t *taking) released(dog *watchdog) error {
+	thawed, err := dog.release()
+	if errors.Is(err, errUnthawed) {
+		t.d.thaw(t.m.ID)
+	}
+	if !t.st.Freezes || t.h.NotFrozen != "" {
+		return err
+	}
+	if t.h.Frozen = thawed && err == nil; !t.h.Frozen {
+		t.h.NotFrozen = "the guest agent did not confirm that it was frozen until after the point in time"
+	}
+	return err
 }
 
 func (t *taking) slideIn(ctx context.Context, s *session) error {

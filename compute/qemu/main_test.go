@@ -30,14 +30,15 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	if len(os.Args) > 1 && os.Args[1] == "die-while-stopped" {
-		dieWhileStopped(os.Args[2])
+	if len(os.Args) > 1 && os.Args[1] == "die" {
+		die(os.Args[2], os.Args[3], os.Args[4:])
 	}
 	os.Exit(m.Run())
 }
 
-// dieWhileStopped is a service that is killed at the worst moment.
-func dieWhileStopped(arg string) {
+// die is a service that is killed at a place of its Begin, after its children
+// whose command line has a word of first.
+func die(arg, place string, first []string) {
 	var cfg Config
 	if err := json.Unmarshal([]byte(arg), &cfg); err != nil {
 		panic(err)
@@ -46,16 +47,40 @@ func dieWhileStopped(arg string) {
 	if err != nil {
 		panic(err)
 	}
-	if builtinFault == nil { // else the environment names the place
-		d.fault = func(place string) {
-			if place == "qemu.begin.stopped" {
-				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			}
+	d.fault = func(at string) {
+		if at == place {
+			killChildren(first...)
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
 		}
 	}
 	_, err = d.Begin(context.Background(), compute.PointRequest{Machine: machine(mib).ID, Point: "01killed.1", Parents: []compute.Point{"01base.1"}},
 		func(h compute.Handle) error { return json.NewEncoder(os.Stdout).Encode(h) })
 	panic(fmt.Sprint("survived: ", err))
+}
+
+// killChildren kills the children of this process whose command line has one of
+// the words, and returns when they are gone.
+func killChildren(words ...string) {
+	paths, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		panic(err)
+	}
+	for _, path := range paths {
+		stat, _ := os.ReadFile(path) // it may have ended
+		argv, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
+		var pid, parent int
+		var state string
+		_, after, _ := strings.Cut(string(stat), ") ")
+		_, _ = fmt.Sscan(string(stat), &pid)
+		_, _ = fmt.Sscan(after, &state, &parent)
+		p, alive := identify(pid)
+		for _, w := range words {
+			if parent == os.Getpid() && alive && bytes.Contains(argv, []byte("\x00"+w+"\x00")) {
+				_ = p.kill(context.Background())
+			}
+		}
+	}
 }
 
 func testConfig(t testing.TB) Config {

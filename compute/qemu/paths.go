@@ -52,6 +52,7 @@ func (d *Driver) diskPath(id, disk string) string {
 const (
 	socketQMP      = "qmp"
 	socketWatchdog = "dog"
+	socketAgent    = "agent" // the host's end of the guest agent's channel
 )
 
 // usualID is the length of a machine's id in practice: a prefix and a ULID.

@@ -21,6 +21,8 @@ type pointState struct {
 	Proc process `json:"proc"`
 	// Resumes is set when the guest ran, so that a pause is ours.
 	Resumes bool `json:"resumes,omitempty"`
+	// Freezes is set when the guest's file systems are to be frozen for it.
+	Freezes bool `json:"freezes,omitempty"`
 	// Taken is set when the point in time exists.
 	Taken bool `json:"taken,omitempty"`
 }
@@ -133,7 +135,12 @@ func (t *taking) run(ctx context.Context, parents []compute.Point) error {
 		if err != nil {
 			return err
 		}
-		t.st.Resumes = status == "running"
+		if t.st.Resumes = status == "running"; t.st.Resumes {
+			if t.h.NotFrozen, err = t.d.whyNotFreeze(ctx, s); err != nil {
+				return err
+			}
+			t.st.Freezes = t.h.NotFrozen == ""
+		}
 	}
 	if err := t.journal(); err != nil {
 		return err

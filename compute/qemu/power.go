@@ -128,7 +128,7 @@ func (d *Driver) boot(ctx context.Context, m compute.Machine) error {
 	if err := d.ownDir(d.runDir(m.ID)); err != nil {
 		return err
 	}
-	sockets := []string{d.socket(m.ID, socketQMP), d.socket(m.ID, socketWatchdog)}
+	sockets := []string{d.socket(m.ID, socketQMP), d.socket(m.ID, socketWatchdog), d.socket(m.ID, socketAgent)}
 	if err := removeAll(sockets...); err != nil {
 		return fmt.Errorf("qemu: %w", err)
 	}
@@ -258,5 +258,5 @@ func (d *Driver) end(ctx context.Context, id string, p process) error {
 	if err := p.kill(ctx); err != nil {
 		return err
 	}
-	return removeAll(d.file(id, recordQEMU), d.socket(id, socketQMP), d.socket(id, socketWatchdog))
+	return removeAll(d.file(id, recordQEMU), d.socket(id, socketQMP), d.socket(id, socketWatchdog), d.socket(id, socketAgent))
 }

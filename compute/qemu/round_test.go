@@ -46,6 +46,9 @@ func TestLiveRounds(t *testing.T) {
 		p := compute.Point(fmt.Sprintf("01backup%d.1", round))
 		h := begin(t, d, m, p, parents...)
 		want := []model{bytes.Clone(models[0]), bytes.Clone(models[1])}
+		if h.Frozen || h.NotFrozen != "the guest has no agent running" {
+			t.Errorf("of firmware: %+v", h)
+		}
 		scribble(6)
 		if err := d.Recover(t.Context(), h); err != nil {
 			t.Fatal(err)

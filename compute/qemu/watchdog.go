@@ -7,35 +7,46 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
-
-	"holdfast/compute/qemu/qmp"
 )
 
-// watchdogAfter is when a paused guest goes on whatever we do; the promise is
-// five seconds.
+// watchdogAfter is when a paused or frozen guest goes on whatever we do; the
+// promise is five seconds.
 const watchdogAfter = 4 * time.Second
 
-// What the watchdog and its starter say to each other, a line each.
+// What the watchdog and its starter say to each other, a line each. The starter
+// asks for a freeze, which is answered by frozen, or by open and why; then for
+// its release, which is answered by ok or fired, and, after a freeze, by thawed
+// or thawing.
 const (
 	dogReady   = "ready"
+	dogFreeze  = "freeze"
+	dogFrozen  = "frozen"
+	dogOpen    = "open " // and the reason
 	dogRelease = "release"
 	dogOK      = "ok"
 	dogFired   = "fired"
+	dogThawed  = "thawed"  // all that was frozen until now
+	dogThawing = "thawing" // it stays until the guest has thawed
 )
 
-// watchdog is the process that resumes a guest whose pauser died or hangs.
+// watchdog is the process that resumes and thaws a guest whose pauser died or
+// hangs. Only it talks to the guest agent, whose channel serves one client: what
+// is frozen is known in one place, and that survives us.
 type watchdog struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Scanner
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	out   *bufio.Scanner
+	asked bool // for a freeze
 }
 
 // watch starts a watchdog, in a session of its own so that what kills us does
 // not kill it, and returns when it is connected to the machine.
-func (d *Driver) watch(ctx context.Context, socket string) (*watchdog, error) {
-	argv := append(append([]string{}, d.cfg.Watchdog...), socket, d.resumeAfter.String())
+func (d *Driver) watch(ctx context.Context, id string) (*watchdog, error) {
+	argv := append(append([]string{}, d.cfg.Watchdog...),
+		d.socket(id, socketWatchdog), d.resumeAfter.String(), d.socket(id, socketAgent))
 	cmd := exec.Command(argv[0], argv[1:]...) //nolint:gosec // configuration
 	cmd.Env, cmd.Dir = []string{}, "/"        // it needs no secret of ours
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -75,64 +86,56 @@ func (w *watchdog) line() string {
 	return w.out.Text()
 }
 
-// release sends the watchdog home. It fails when the watchdog had resumed the
-// guest, because the disks are not at one instant then.
-func (w *watchdog) release() error {
-	_, err := io.WriteString(w.in, dogRelease+"\n")
+// ask asks for the guest's file systems to be frozen.
+func (w *watchdog) ask() {
+	w.asked = true
+	_, _ = io.WriteString(w.in, dogFreeze+"\n") // the answer tells
+}
+
+// frozen waits for the answer: "" when they are, else why not. The watchdog
+// bounds the time.
+func (w *watchdog) frozen() (why string) {
 	line := w.line()
+	if line == dogFrozen {
+		return ""
+	}
+	if why, ok := strings.CutPrefix(line, dogOpen); ok && why != "" {
+		return strings.ToValidUTF8(why[:min(len(why), 512)], "")
+	}
+	return "the watchdog died"
+}
+
+// release sends the watchdog home, and says whether the guest's file systems
+// had been frozen until now. It fails when the watchdog had resumed the guest,
+// because the disks are not at one instant then, and with errUnthawed when it
+// died without a word of the thaw.
+func (w *watchdog) release() (thawed bool, err error) {
+	_, err = io.WriteString(w.in, dogRelease+"\n")
+	said := w.line()
+	after := ""
+	if w.asked {
+		after = w.line()
+	}
 	_ = w.in.Close()
-	// It has said all that matters, and must not be found running after us.
-	_ = w.cmd.Process.Kill()
-	_ = w.cmd.Wait()
-	if line == dogOK {
-		return nil
+	if after == dogThawing {
+		go func() { _ = w.cmd.Wait() }() // reaps it, if we live that long
+	} else {
+		// It has said all that matters, and must not be found running after us.
+		_ = w.cmd.Process.Kill()
+		_ = w.cmd.Wait()
 	}
-	return fmt.Errorf("qemu: the watchdog resumed the guest or died (%.200q): %w", line, errors.Join(err, errWatchdog))
+	if said == dogOK {
+		err = nil
+	} else {
+		err = fmt.Errorf("qemu: the watchdog resumed the guest or died (%.200q): %w", said, errors.Join(err, errWatchdog))
+	}
+	if w.asked && after == "" {
+		err = errors.Join(err, errUnthawed)
+	}
+	return after == dogThawed, err
 }
 
-var errWatchdog = errors.New("the point in time is not of one instant")
-
-// RunWatchdog is the watchdog process: arg is the monitor's socket and how long
-// to wait, as watch appends them to Config.Watchdog; in and out are the pipes
-// to the starter. It resumes the guest when in ends or time is up, unless it
-// was released before.
-func RunWatchdog(arg []string, in io.Reader, out io.Writer) error {
-	if len(arg) != 2 {
-		return errors.New("usage: watchdog SOCKET DURATION")
-	}
-	after, err := time.ParseDuration(arg[1])
-	if err != nil {
-		return fmt.Errorf("watchdog: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	q, err := qmp.Dial(ctx, arg[0])
-	if err != nil {
-		return fmt.Errorf("watchdog: %w", err)
-	}
-	defer q.Close() //nolint:errcheck // never fails
-	if _, err := fmt.Fprintln(out, dogReady); err != nil {
-		return fmt.Errorf("watchdog: %w", err)
-	}
-	released := make(chan bool, 1)
-	go func() {
-		sc := bufio.NewScanner(in)
-		released <- sc.Scan() && sc.Text() == dogRelease
-	}()
-	select {
-	case ok := <-released:
-		if ok {
-			_, err = fmt.Fprintln(out, dogOK)
-			return err
-		}
-	case <-time.After(after):
-	case <-q.Done():
-		return errors.New("watchdog: the machine is gone")
-	}
-	// First the guest: the starter may be gone, and writing to it be our end.
-	if err := q.Execute(ctx, "cont", nil, nil); err != nil {
-		return fmt.Errorf("watchdog: %w", err)
-	}
-	_, err = fmt.Fprintln(out, dogFired)
-	return err
-}
+var (
+	errWatchdog = errors.New("the point in time is not of one instant")
+	errUnthawed = errors.New("qemu: the watchdog died before the guest had thawed")
+)

@@ -3,15 +3,10 @@
 package qemu
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
-	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -28,22 +23,7 @@ func TestKilledWhilePaused(t *testing.T) {
 	end(t, d, begin(t, d, m, "01base.1"), compute.Committed)
 	guest(t, d, m.ID, "disk0", "write -P 7 1M 64k")
 
-	log := cfg.Logger
-	cfg.Logger = nil
-	plain, err := json.Marshal(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Logger = log
-	cmd := exec.Command(cfg.Watchdog[0], "die-while-stopped", string(plain))
-	cmd.Stderr = t.Output()
-	cmd.Env = append(os.Environ(), "HOLDFAST_FAULT=qemu.begin.stopped")
-	handles, err := cmd.Output()
-	died := time.Now()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-		t.Fatalf("the service was to be killed: %v", err)
-	}
+	last, died := killedAt(t, cfg, "qemu.begin.stopped")
 	for {
 		st, err := d.Inspect(t.Context(), m.ID)
 		if err != nil {
@@ -58,12 +38,6 @@ func TestKilledWhilePaused(t *testing.T) {
 	}
 	t.Logf("the guest went on after %v", time.Since(died))
 
-	var last compute.Handle
-	for dec := json.NewDecoder(bytes.NewReader(handles)); dec.More(); {
-		if err := dec.Decode(&last); err != nil {
-			t.Fatal(err)
-		}
-	}
 	if last.Disks[0].Parent != "01base.1" {
 		t.Fatalf("saved %+v", last)
 	}
@@ -121,7 +95,7 @@ func TestWatchdogProcess(t *testing.T) {
 	run := func(after string, in io.Reader) string {
 		t.Helper()
 		var out strings.Builder
-		if err := RunWatchdog([]string{d.socket(m.ID, socketWatchdog), after}, in, &out); err != nil {
+		if err := RunWatchdog([]string{d.socket(m.ID, socketWatchdog), after, "/nowhere"}, in, &out); err != nil {
 			t.Fatal(err)
 		}
 		return out.String()
@@ -144,7 +118,12 @@ func TestWatchdogProcess(t *testing.T) {
 		t.Error(err)
 	}
 	statusIs(t, d, m.ID, compute.Running)
-	for _, arg := range [][]string{nil, {"x", "1s", "y"}, {"/nowhere", "1s"}, {"/nowhere", "soon"}} {
+	// An agent that is not there, or does not answer, costs the freeze only.
+	if said := run("1m", strings.NewReader("freeze\nrelease\n")); !strings.HasPrefix(said, "ready\nopen the guest agent does not answer") ||
+		!strings.HasSuffix(said, "\nok\nopen nothing was frozen any more\n") {
+		t.Errorf("no agent: %q", said)
+	}
+	for _, arg := range [][]string{nil, {"x", "1s"}, {"/nowhere", "1s", "y"}, {"/nowhere", "soon", "y"}} {
 		if err := RunWatchdog(arg, strings.NewReader(""), io.Discard); err == nil {
 			t.Errorf("arguments %q", arg)
 		}

@@ -27,6 +27,8 @@ type Faults struct {
 	// SpaceBytes is how far into a disk Fill can write; behind that the place
 	// is full.
 	SpaceBytes int64
+	// Agent: the guests have an agent, which freezes at once.
+	Agent bool
 	// DeafGuest ignores its power button.
 	DeafGuest bool
 	// Call, if set, is asked before each call of the Driver and the

@@ -60,7 +60,7 @@ func (h *Host) begin(ctx context.Context, req compute.PointRequest, save func(co
 		if s.Point != nil {
 			return fmt.Errorf("sim: point %q is open: %w", s.Point.Name, compute.ErrBusy)
 		}
-		handle, err = s.handle(req, -1)
+		handle, err = h.handle(s, req, -1)
 		return err
 	})
 	if err != nil {
@@ -81,7 +81,7 @@ func (h *Host) begin(ctx context.Context, req compute.PointRequest, save func(co
 	var boot int
 	if err := h.look(ctx, req.Machine, func(s *state) (err error) {
 		boot = s.process()
-		handle, err = s.handle(req, boot)
+		handle, err = h.handle(s, req, boot)
 		return err
 	}); err != nil {
 		return handle, err
@@ -100,12 +100,17 @@ func (s *state) process() int {
 	return s.Boot
 }
 
-func (s *state) handle(req compute.PointRequest, boot int) (compute.Handle, error) {
+func (h *Host) handle(s *state, req compute.PointRequest, boot int) (compute.Handle, error) {
 	opaque, err := json.Marshal(handleState{Boot: boot})
 	if err != nil {
 		return compute.Handle{}, err
 	}
 	handle := compute.Handle{Version: handleVersion, Driver: driverName, Machine: req.Machine, Point: req.Point, State: opaque}
+	if s.Power == compute.Running {
+		if handle.Frozen = h.fault().Agent; !handle.Frozen {
+			handle.NotFrozen = "the guest has no agent running"
+		}
+	}
 	for _, d := range s.Machine.Disks {
 		parent, lost := s.parent(d.Name, req.Parents)
 		handle.Disks = append(handle.Disks, compute.HandleDisk{Name: d.Name, SizeBytes: d.SizeBytes, Parent: parent, ParentLost: lost})

@@ -84,8 +84,9 @@ func (w *world) killRestore(t *testing.T) {
 	w.Run(t, "admin", "vps", "delete", r.VPSID, "--wait")
 }
 
-// killWhileStopped kills the service between stop and cont: the watchdog
-// resumes the guest, and the backup completes after the restart.
+// killWhileStopped kills the service between stop and cont, when the guest's
+// file systems are frozen too: the watchdog resumes and thaws the guest, and the
+// backup completes after the restart.
 func (w *world) killWhileStopped(t *testing.T) {
 	w.Stop(t)
 	w.Environ("HOLDFAST_FAULT=qemu.begin.stopped")
@@ -96,6 +97,11 @@ func (w *world) killWhileStopped(t *testing.T) {
 	case <-w.Gone():
 	case <-time.After(patience):
 		t.Fatalf("the service was not killed\n%s", w.Log(t))
+	}
+	died := time.Now()
+	put(t, w.web+"/content", "thawed")
+	if took := time.Since(died); took > 5*time.Second {
+		t.Errorf("the guest's file system took a write %s after the service's death", took)
 	}
 	// That the guest writes again within its five seconds, pause.Check tells.
 	for before := get(t, w.web+"/log/count"); get(t, w.web+"/log/count") == before; {

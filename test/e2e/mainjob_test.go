@@ -33,7 +33,7 @@ func TestMainJob(t *testing.T) {
 	startLog(t, web)
 
 	first := backup(t, s, owner.Key, vps)
-	if first.Incremental != "full" || first.Consistency != "crash" {
+	if first.Incremental != "full" || first.Consistency != "filesystem" {
 		t.Errorf("the first backup is %+v", first)
 	}
 	put(t, web+"/content", "new")
@@ -87,7 +87,7 @@ func TestStopped(t *testing.T) {
 	get(t, web+"/boots")
 	put(t, web+"/content", "second")
 	live := backup(t, s, owner.Key, vps)
-	if live.Incremental != "incremental" || live.Consistency != "crash" {
+	if live.Incremental != "incremental" || live.Consistency != "filesystem" {
 		t.Errorf("the live backup after it is %+v", live)
 	}
 	vm := restore(t, s, owner.Key, vps, live.BackupID)

@@ -38,7 +38,7 @@ func (w *powered) offFromInside(t *testing.T) {
 	job := w.midway(t, "1")
 	get(t, w.web+"/poweroff")
 	b := w.result(t, w.Await(t, w.owner.Key, job, patience))
-	if b.Incremental != "full" || b.Consistency != "crash" {
+	if b.Incremental != "full" || b.Consistency != "filesystem" {
 		t.Errorf("the backup is %+v", b)
 	}
 	w.VerifyLog(t, w.owner, b.BackupID)
@@ -77,7 +77,7 @@ func (w *powered) killed(t *testing.T) {
 	get(t, w.web+"/boots")
 	startLog(t, w.web)
 	b := backup(t, w.Service, w.owner.Key, w.vps)
-	if b.Incremental != "repair" || b.Consistency != "crash" {
+	if b.Incremental != "repair" || b.Consistency != "filesystem" {
 		t.Errorf("the backup is %+v", b)
 	}
 	stopLog(t, w.web)

@@ -4,9 +4,10 @@
 #
 #   test/guest/build.sh OUTDIR
 #
-# Needs: apt-get install e2fsprogs qemu-utils, and Go. The kernel and a static
-# busybox are downloaded and unpacked, never installed: installing a kernel
-# would drag in an initramfs generator and boot loader hooks. OUTDIR/cache
+# Needs: apt-get install e2fsprogs qemu-utils, and Go. The kernel, a static
+# busybox and the guest agent are downloaded and unpacked, never installed:
+# installing a kernel would drag in an initramfs generator and boot loader
+# hooks. The agent's libraries are this machine's: QEMU brings them. OUTDIR/cache
 # keeps the downloads, OUTDIR/stamp makes a second run instant.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin # mke2fs, for users who are not root
@@ -15,12 +16,12 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 out=${1:?usage: build.sh OUTDIR}
 root_size=256M
 # Everything a virtio guest on q35 needs; what these depend on is found below.
-modules="virtio_pci virtio_blk virtio_net virtio-rng button evdev ext4"
+modules="virtio_pci virtio_blk virtio_net virtio_console virtio-rng button evdev ext4"
 
 die() { echo "test guest: $*" >&2; exit 1; }
 
 missing=
-for tool in mke2fs:e2fsprogs qemu-img:qemu-utils dpkg-deb:dpkg apt-get:apt flock:util-linux; do
+for tool in mke2fs:e2fsprogs qemu-img:qemu-utils dpkg-deb:dpkg apt-get:apt flock:util-linux ldd:libc-bin; do
 	command -v "${tool%%:*}" >/dev/null || missing+=" ${tool##*:}"
 done
 [ -z "$missing" ] || die "missing tools; run: apt-get install --no-install-recommends$missing"
@@ -72,20 +73,22 @@ kernel_package() { # the package that the metapackage stands for
 		sed -n 's/^ *|\{0,1\}Depends: \(linux-image-[0-9].*-cloud-amd64\)$/\1/p' | head -n 1
 }
 
-download() { # kernel and busybox into the cache
+download() { # kernel, busybox and guest agent into the cache
 	local kernel
 	kernel=$(kernel_package)
 	[ -n "$kernel" ] || return 1
-	(cd "$tmp" && apt-get "${apt_options[@]}" -q download "$kernel" busybox-static >apt.log 2>&1) || return 1
+	(cd "$tmp" && apt-get "${apt_options[@]}" -q download "$kernel" busybox-static qemu-guest-agent >apt.log 2>&1) || return 1
 	mv "$tmp"/*.deb "$cache/"
 }
 
-have_packages() { ls "$cache"/linux-image-*.deb "$cache"/busybox-static_*.deb >/dev/null 2>&1; }
+have_packages() {
+	ls "$cache"/linux-image-*.deb "$cache"/busybox-static_*.deb "$cache"/qemu-guest-agent_*.deb >/dev/null 2>&1
+}
 
 if ! have_packages; then
 	rm -f "$cache"/*.deb
 	download || { private_lists; download; } ||
-		{ cat "$tmp/apt.log" >&2; die "no linux-image-cloud-amd64 and busybox-static from apt (needs Debian 12 or 13)"; }
+		{ cat "$tmp/apt.log" >&2; die "no linux-image-cloud-amd64, busybox-static and qemu-guest-agent from apt (needs Debian 12 or 13)"; }
 fi
 for deb in "$cache"/*.deb; do
 	dpkg-deb -x "$deb" "$tmp/packages" || { rm -f "$deb"; die "damaged download removed; run again"; }
@@ -93,7 +96,9 @@ done
 busybox=$(find "$tmp/packages" -type f -path '*/bin/busybox' | head -n 1)
 kernel=$(find "$tmp/packages" -type f -name 'vmlinuz-*' | head -n 1)
 tree=$(find "$tmp/packages" -type d -path '*/modules/*/kernel' | head -n 1)
-[ -n "$busybox" ] && [ -n "$kernel" ] && [ -n "$tree" ] || die "packages lack busybox, kernel or modules"
+qemu_ga=$(find "$tmp/packages" -type f -path '*/sbin/qemu-ga' | head -n 1)
+[ -n "$busybox" ] && [ -n "$kernel" ] && [ -n "$tree" ] && [ -n "$qemu_ga" ] ||
+	die "packages lack busybox, kernel, modules or the guest agent"
 
 # --- initrd: busybox and the modules, in the order in which they load --------
 
@@ -128,14 +133,27 @@ for module in $modules; do add_module "$module"; done
 
 (cd "$initrd" && find . | LC_ALL=C sort | "$busybox" cpio -o -H newc 2>"$tmp/cpio.log") | gzip -1n >"$tmp/initrd.img"
 
-# --- root: busybox, init and the agent ---------------------------------------
+# --- root: busybox, init, the test's agent and QEMU's guest agent ---------------
 
 root=$tmp/root
-mkdir -p "$root"/{bin,sbin,dev,proc,sys,tmp,data}
+mkdir -p "$root"/{bin,sbin,lib,lib64,dev,proc,sys,tmp,data}
 cp "$busybox" "$root/bin/busybox"
 for applet in sh ls cat; do ln -s busybox "$root/bin/$applet"; done
 cp "$here/root-init" "$root/sbin/init"
-chmod 755 "$root/sbin/init"
+cp "$here/freeze-hook" "$root/sbin/freeze-hook"
+chmod 755 "$root/sbin/init" "$root/sbin/freeze-hook"
+cp "$qemu_ga" "$root/sbin/qemu-ga"
+libraries=$(ldd "$qemu_ga")
+case $libraries in
+*"not found"*) die "the guest agent lacks libraries, which qemu-system-x86 would bring:
+$libraries" ;;
+esac
+for library in $(sed -n 's|^[^/]*\(/[^ ]*\) (0x.*|\1|p' <<<"$libraries"); do
+	case $library in
+	*/ld-linux-*) cp -L "$library" "$root/lib64/" ;; # the path that programs name
+	*) cp -L "$library" "$root/lib/" ;;
+	esac
+done
 (cd "$here" && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o "$root/bin/agent" ./agent)
 find "$root" "$initrd" -exec touch -h -d @0 {} +
 

@@ -148,7 +148,7 @@ func TestDamageByBlob(t *testing.T) {
 		{"pack of both gone", "packs/s-a/d", true, map[string]bool{"a": true, "b": true}, false},
 		{"pack of the newer gone", "packs/s-b/d", true, map[string]bool{"b": true}, false},
 		{"tree of the newer gone", "packs/s-b/m", true, map[string]bool{"b": true}, false},
-		{"tree of the older damaged", "packs/s-a/m", false, map[string]bool{"a": true, "b": true}, false},
+		{"tree of the older damaged", "packs/s-a/m", false, map[string]bool{"a": true, "b": true}, true},
 		{"manifest damaged", "backups/a", false, map[string]bool{"a": true}, false},
 		{"index damaged", "index/s-a/", false, nil, true},
 		{"index gone", "index/s-a/", true, nil, false},

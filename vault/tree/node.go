@@ -45,6 +45,13 @@ func (n *node) total() uint64 {
 	return sum
 }
 
+// Encode returns a node of the level with these children, of which not all may be
+// zero: the same bytes as a Builder's.
+func Encode(level int, ids [Fan]chunk.ID, counts [Fan]uint32) []byte {
+	n := node{level: level, ids: ids, counts: counts}
+	return n.encode(nil)
+}
+
 // encode writes version, level, two zero bytes, the bitmap of the children that
 // are there, and these in order: the id, and above level 0 the count.
 func (n *node) encode(b []byte) []byte {

@@ -35,6 +35,9 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	if err := awaitGuestAgent(); err != nil {
+		return err
+	}
 	boots, err := os.ReadFile("/boots")
 	if err != nil {
 		return err

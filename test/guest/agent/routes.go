@@ -33,6 +33,7 @@ func routes() http.Handler {
 	mux.HandleFunc("GET /log/count", answer(log.count))
 	mux.HandleFunc("GET /log/latency", answer(log.latency))
 	mux.HandleFunc("/fill", answer(fill))
+	mux.HandleFunc("/freeze/delay", answer(delayFreeze))
 	mux.HandleFunc("/poweroff", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusOK)
 		go powerOff() // answers first, if it can

@@ -13,6 +13,13 @@ import (
 	"holdfast/vault/blob"
 )
 
+// readsInFlight hides latencies of up to 50 ms behind the decoding of what came
+// before, at 1 MiB a read.
+const readsInFlight = 16
+
+// InFlight implements blob.Distant.
+func (s *Storage) InFlight() int { return readsInFlight }
+
 var errUnexpectedEnd = io.ErrUnexpectedEOF
 
 // Get implements blob.Storage.
