@@ -97,11 +97,11 @@ var evils = []evil{
 	{"a plan of negative sizes and foreign sessions", false, func(t *testing.T, g goldenVault, st *mem.Storage) {
 		g.putPlan(t, st, `"condemned":[{"name":"`+g.packs()[0]+`","size":-9223372036854775808,"keep":"/////w=="}],"ends":["../../x"]`)
 	}},
-	{"a plan of 8 million nothings", false, func(t *testing.T, g goldenVault, st *mem.Storage) {
-		g.putPlan(t, st, `"condemned":[`+strings.Repeat(`{},`, 8_000_000)+`{}]`)
+	{"a plan of 2 million nothings", false, func(t *testing.T, g goldenVault, st *mem.Storage) {
+		g.putPlan(t, st, `"condemned":[`+strings.Repeat(`{},`, 2_000_000)+`{}]`)
 	}},
-	{"50,000 sessions, tombstones and notices", false, func(t *testing.T, g goldenVault, st *mem.Storage) {
-		for i := range 50_000 {
+	{"10,000 sessions, tombstones and notices", false, func(t *testing.T, g goldenVault, st *mem.Storage) {
+		for i := range 10_000 {
 			for _, name := range []string{"sessions/z-%d", "tombstones/session-z-%d", "tombstones/backup-z-%d", "notices/z-%d"} {
 				if err := st.PutNew(t.Context(), fmt.Sprintf(name, i), nil); err != nil {
 					t.Fatal(err)
@@ -187,7 +187,7 @@ func encode(t *testing.T, plain []byte, o ...zstd.EOption) []byte {
 
 // node is one with so many children of the same id.
 func node(level byte, children int, id chunk.ID, count uint32) []byte {
-	n := make([]byte, 36)
+	n := make([]byte, 36, 36+36*children) //nolint:makezero // the head is filled in
 	n[0], n[1] = 1, level
 	for i := range children {
 		n[4+i/8] |= 1 << (i % 8)

@@ -22,7 +22,7 @@ func below(limit int) func(int) error {
 }
 
 func TestList(t *testing.T) {
-	for in, want := range map[string][]int{"null": nil, "[]": nil, "[1,2]": {1, 2}, " [ 3 ] ": {3}} {
+	for in, want := range map[string][]int{"null": nil, "[]": nil, "[1,2]": {1, 2}, "[ 3 ]": {3}} {
 		if got, err := bounded.List([]byte(in), 3, below(9)); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %v, %v", in, got, err)
 		}
