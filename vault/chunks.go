@@ -30,7 +30,7 @@ type scratch struct {
 
 func newScratch(ring keys.Ring, chunkSize int) *scratch {
 	size := max(chunkSize, tree.MaxNode)
-	s := &scratch{hash: chunk.NewHasher(ring), plain: make([]byte, size)}
+	s := &scratch{hash: chunk.NewHasher(ring), plain: make([]byte, size+chunk.Slack)}
 	s.dec, s.err = chunk.NewDecoder(size)
 	if s.err == nil {
 		s.enc, s.err = chunk.NewEncoder(size)
