@@ -65,10 +65,10 @@ func (s *Storage) uploadParts(ctx context.Context, u *upload, id string) ([]mini
 	return parts, group.Wait()
 }
 
-// gone tells an upload that is not there any more: completed by a lost request, or
-// swept by somebody whose clock is wrong.
+// gone tells an upload that is not there any more, or has lost parts that it had:
+// completed by a lost request, or swept by somebody whose clock is wrong.
 func gone(err error) error {
-	if minio.ToErrorResponse(err).Code == minio.NoSuchUpload {
+	if code := minio.ToErrorResponse(err).Code; code == minio.NoSuchUpload || code == minio.InvalidPart {
 		return errUploadGone
 	}
 	return err
