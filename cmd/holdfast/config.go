@@ -25,9 +25,16 @@ type config struct {
 	Listen    string `koanf:"listen"`     // host:port of the HTTP API
 	Database  string `koanf:"database"`   // file of the database
 	MasterKey string `koanf:"master_key"` // file of the master key
-	Site      string `koanf:"site"`       // of the vaults: a directory or s3://bucket/prefix
-	DocsBase  string `koanf:"docs_base"`  // URL before /errors/<code> in problems
-	Log       struct {
+	// MasterKeyCommand is a program and its arguments that print the master key,
+	// instead of its file.
+	MasterKeyCommand []string `koanf:"master_key_command"`
+	// DatabaseBackupRetention is how long backups of the database are kept, for
+	// certificates; 0: nobody said.
+	DatabaseBackupRetention time.Duration `koanf:"database_backup_retention"`
+
+	Site     string `koanf:"site"`      // of the vaults: a directory or s3://bucket/prefix
+	DocsBase string `koanf:"docs_base"` // URL before /errors/<code> in problems
+	Log      struct {
 		Level  string `koanf:"level"`  // debug, info, warn, error
 		Format string `koanf:"format"` // text, json
 	} `koanf:"log"`
@@ -73,7 +80,7 @@ var configDefaults = map[string]any{
 	"payg.min_storage_gb": holdfast.DefaultPaygRange.MinStorageGb,
 	"host.name":           "local", "host.region": "local", "host.driver": "qemu", "host.scratch_limit_mib": 10240, "host.freeze": true,
 	"host.first_port": 20000, "host.last_port": 29999, "host.user": "", "host.accelerator": "",
-	"database": "", "master_key": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
+	"database": "", "database_backup_retention": "0s", "master_key": "", "master_key_command": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
 	"vault.bytes_per_second": 0, "vault.requests_per_second": 0,
 	"s3.endpoint": "", "s3.region": "us-east-1", "s3.credentials": "", "s3.ca": "", "s3.path_style": false, "s3.versions": false,
 	"s3.lock": "0s", "s3.lock_mode": lockCompliance,
@@ -106,7 +113,7 @@ func loadConfig(fs *pflag.FlagSet, environ []string) (config, error) {
 	var c config
 	err := k.UnmarshalWithConf("", &c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
 		Result: &c, TagName: "koanf", WeaklyTypedInput: true, ErrorUnused: true,
-		DecodeHook: mapstructure.ComposeDecodeHookFunc(daysHook, mapstructure.StringToTimeDurationHookFunc()),
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(daysHook, listHook, mapstructure.StringToTimeDurationHookFunc()),
 	}})
 	if err != nil {
 		return config{}, holdfast.Wrap(holdfast.CodeInvalidRequest, "config", "The configuration cannot be read.", err)
@@ -192,6 +199,9 @@ func (c *config) derive() {
 			*d.at = filepath.Join(c.Data, d.name)
 		}
 	}
+	if len(c.MasterKeyCommand) > 0 {
+		c.MasterKey = ""
+	}
 }
 
 func (c *config) check() error {
@@ -221,6 +231,8 @@ func (c *config) check() error {
 	add(c.Host.Region != "", "host.region", "must not be empty")
 	add(c.Vault.BytesPerSecond >= 0, "vault.bytes_per_second", "must be 0, for no limit, or more")
 	add(c.Host.Accelerator == "" || c.Host.Accelerator == "tcg" || c.Host.Accelerator == "kvm", "host.accelerator", "must be tcg or kvm")
+	add(c.DatabaseBackupRetention >= 0, "database_backup_retention", "must be 0, for unknown, or more")
+	bad = append(bad, c.checkMasterKey()...)
 	if len(bad) > 0 {
 		return &holdfast.Error{Code: holdfast.CodeInvalidRequest, Op: "config", Msg: "The configuration is wrong.", Fields: bad}
 	}
