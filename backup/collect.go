@@ -53,6 +53,9 @@ func (k *Keeper) collect(ctx context.Context, run *operation.Run) (holdfast.Coll
 	if err != nil {
 		return report, err
 	}
+	if _, err := v.Sweep(ctx); err != nil {
+		return report, err
+	}
 	o := vault.CollectOptions{
 		Wait: collectWait, Poll: collectPoll, Session: k.Sessions(ctx, op.AccountID, op.Place), Watch: k.watch(op),
 		Progress: func(stage string, done, total int) {

@@ -1,12 +1,15 @@
 package vault
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"holdfast/vault/bounded"
+	"holdfast/vault/blob"
 	"holdfast/vault/pack"
 )
 
@@ -147,11 +150,23 @@ type CollectionPlan struct {
 type publishedPlan struct {
 	CollectionPlan
 
-	Known []string `json:"known"`
+	Condemned condemnedPacks `json:"condemned"` // in the plan's place
+	Known     []string       `json:"known"`
+}
+
+type condemnedPacks []Condemned
+
+// UnmarshalJSON stops at the first that is no pack.
+func (c *condemnedPacks) UnmarshalJSON(data []byte) (err error) {
+	*c, err = bounded.List(data, maxPlan, func(c Condemned) error {
+		_, err := pack.ParseName(c.Name)
+		return err
+	})
+	return err
 }
 
 func (p *CollectionPlan) encode() ([]byte, error) {
-	return json.Marshal(publishedPlan{*p, p.known})
+	return json.Marshal(publishedPlan{*p, p.Condemned, p.known})
 }
 
 func decodePlan(data []byte) (*CollectionPlan, error) {
@@ -159,12 +174,12 @@ func decodePlan(data []byte) (*CollectionPlan, error) {
 	if err := json.Unmarshal(data, &p); err != nil {
 		return nil, err
 	}
-	for _, c := range p.Condemned {
-		if _, err := pack.ParseName(c.Name); err != nil {
+	for _, s := range p.Ends { // becomes part of names
+		if err := CheckID(s); err != nil {
 			return nil, err
 		}
 	}
-	p.known = p.Known
+	p.CollectionPlan.Condemned, p.known = p.Condemned, p.Known
 	return &p.CollectionPlan, nil
 }
 
@@ -230,3 +245,7 @@ type Collected struct {
 	// Again says that too much had changed since the plan: another will free more.
 	Again bool `json:"again,omitempty"`
 }
+
+// Sweep removes what dead writers have left at the place that is no blob; it may
+// run beside living ones. It returns how many pieces there were.
+func (v *Vault) Sweep(ctx context.Context) (int, error) { return blob.Sweep(ctx, v.st) }
