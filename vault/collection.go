@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"holdfast/vault/bounded"
 	"holdfast/vault/blob"
+	"holdfast/vault/bounded"
 	"holdfast/vault/pack"
 )
 
