@@ -308,7 +308,7 @@ func indexChild() error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Println(int64(opened), atOpen-before, atEnd-before, st.n.Load())
+	_, err = fmt.Fprintln(os.Stdout, int64(opened), atOpen-before, atEnd-before, st.n.Load())
 	return err
 }
 
