@@ -101,7 +101,7 @@ func (in *installation) collectVault(ctx context.Context, a holdfast.Account, dr
 	if err != nil {
 		return err
 	}
-	v, err := vs.unlock(ctx, a.ID, st)
+	v, err := vs.unlock(ctx, a.ID, st, vs.indexCache(a.ID))
 	if errors.Is(err, vault.ErrNoVault) {
 		return nil
 	}
