@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -69,8 +71,11 @@ func (in *installation) shred(ctx context.Context, id holdfast.AccountID) (certi
 	if err != nil {
 		return c, err
 	}
-	failed := in.store.Scrub(ctx)
-	if failed == nil {
+	// Copies of the index tell what lay where, though not what.
+	failed := os.RemoveAll(filepath.Join(in.config.Data, "cache", "index", string(id)))
+	if err := in.store.Scrub(ctx); err != nil {
+		failed = errors.Join(failed, err)
+	} else {
 		c.Database.OverwrittenAt = now()
 	}
 	for _, p := range in.places(id) {
