@@ -73,6 +73,9 @@ func (in *installation) collectVaults(cmd *cobra.Command, account, place string,
 			continue
 		}
 		found = true
+		if !a.ShreddedAt.IsZero() {
+			continue // nobody can tell what is needed
+		}
 		err := in.collectVault(cmd.Context(), a, at, dry, wait, func(c collection) error {
 			waiting = waiting || len(c.Waiting) > 0
 			return enc.Encode(c)
@@ -103,7 +106,7 @@ func (in *installation) collectVault(ctx context.Context, a holdfast.Account, s 
 	if err != nil {
 		return err
 	}
-	v, err := vs.unlock(ctx, a.ID, st)
+	v, err := vs.unlock(ctx, a.ID, st, vs.indexCacheAt(a.ID, s))
 	if errors.Is(err, vault.ErrNoVault) {
 		return nil
 	}

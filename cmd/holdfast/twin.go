@@ -91,5 +91,5 @@ func (v *vaults) twin(ctx context.Context, account holdfast.AccountID, from, to 
 	if err != nil && !errors.Is(err, blob.ErrExists) {
 		return nil, err
 	}
-	return v.unlockAt(ctx, account, to, at.vault(account))
+	return v.unlock(ctx, account, to, v.indexCacheAt(account, at))
 }
