@@ -28,6 +28,8 @@ type Service struct {
 	Host   *machine.Host
 	Vaults Vaults
 	Log    *slog.Logger
+	// Limits of each backup.
+	Limits Limits
 }
 
 // points is how many points in time one claim of a backup may take before it

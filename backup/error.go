@@ -33,6 +33,9 @@ func explain(op string, err error) error {
 	if locked, ok := errors.AsType[*vault.RetainedError](err); ok {
 		return holdfast.Wrap(holdfast.CodeBackupLocked, op, "The backup is locked: nobody can delete it before "+locked.Until.UTC().Format(time.RFC3339)+".", err)
 	}
+	if errors.Is(err, vault.ErrStaleRing) {
+		return holdfast.Wrap(holdfast.CodeBackupDamaged, op, "The place of the backups shows an old state of the account's keys, so nothing was written. Tell the operator.", err)
+	}
 	if errors.Is(err, vault.ErrNoBackup) || errors.Is(err, vault.ErrDeleted) {
 		return holdfast.Wrap(holdfast.CodeBackupNotFound, op, "The backup is not there any more. Choose another one.", err)
 	}

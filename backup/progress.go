@@ -15,6 +15,11 @@ type meter struct {
 
 	mu   sync.Mutex
 	peak float64 // the greatest share shown, 0 to 1
+	note string  // why it is slow; "" when it is not
+	last struct {
+		current, total int64
+		message        string
+	}
 }
 
 // copying tells of current of total bytes. The last byte is the commit's, for a
@@ -27,5 +32,26 @@ func (m *meter) copying(current, total int64, message string) {
 	if total > 0 {
 		m.peak = max(m.peak, float64(current)/float64(total))
 	}
-	m.run.Progress(current, total, message)
+	m.last.current, m.last.total, m.last.message = current, total, message
+	m.publish()
+}
+
+// say adds why the work is slow to what is shown, from now on; "" takes it away.
+func (m *meter) say(note string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.note = note
+	m.publish()
+}
+
+// publish shows what there is. The caller has the lock.
+func (m *meter) publish() {
+	message := m.last.message
+	switch {
+	case m.note != "" && message != "":
+		message += ", " + m.note
+	case m.note != "":
+		message = m.note
+	}
+	m.run.Progress(m.last.current, m.last.total, message)
 }

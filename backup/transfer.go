@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync"
 
 	"holdfast"
 	"holdfast/compute"
@@ -19,6 +20,7 @@ const (
 	labelVPS         = "vps"
 	labelConsistency = "consistency"
 	labelReason      = "consistencyReason"
+	labelLatency     = "writeLatency" // of the VPS, JSON
 	labelIncremental = "incremental"
 	labelPoint       = "point"
 )
@@ -39,11 +41,12 @@ func (b *attempt) transfer(ctx context.Context) (vault.Manifest, error) {
 		if err := b.Host.Driver.Recover(ctx, b.point.Handle); err != nil {
 			return fmt.Errorf("backup: before the commit: %w", err)
 		}
+		labels := b.labels(ctx)
 		total := work.total()
 		b.run.Progress(total, total, "Committing")
 		m, err = s.Commit(ctx, vault.Manifest{
 			Backup: string(b.run.Operation.BackupID), CreatedAt: b.point.At, Images: images,
-			Labels: b.labels(),
+			Labels: labels,
 		})
 		if _, damaged := errors.AsType[*vault.DamagedError](err); damaged && work.inherits() {
 			// What it inherits cannot be promised to last: then it inherits nothing.
@@ -54,13 +57,16 @@ func (b *attempt) transfer(ctx context.Context) (vault.Manifest, error) {
 	return m, err
 }
 
-func (b *attempt) labels() map[string]string {
+func (b *attempt) labels(ctx context.Context) map[string]string {
 	l := map[string]string{
 		labelVPS: string(b.run.Operation.VPSID), labelConsistency: b.point.Consistency,
 		labelIncremental: b.incremental(), labelPoint: string(b.point.Handle.Point),
 	}
 	if b.point.Reason != "" {
 		l[labelReason] = b.point.Reason
+	}
+	if felt := b.felt(ctx); felt != "" {
+		l[labelLatency] = felt
 	}
 	return l
 }
@@ -73,8 +79,16 @@ func (b *attempt) session() string { return b.run.Operation.ID.ULID() }
 func (b *attempt) images(ctx context.Context, s *vault.Session, work pieces) ([]vault.Image, error) {
 	var images []vault.Image
 	var done int64
+	k := newBrake(b.Limits, b.latency, b.meter.say, b.Log)
+	wctx, stop := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { k.watch(wctx) })
+	defer func() {
+		stop()
+		watching.Wait()
+	}()
 	for _, w := range work {
-		image, err := b.image(ctx, s, w, func(processed int64) {
+		image, err := b.image(ctx, s, w, k, func(processed int64) {
 			// Chunks are read whole, so a little more may be read than was measured.
 			b.meter.copying(done+min(processed, w.bytes), work.total(), "Copying "+w.name)
 		})
@@ -177,12 +191,12 @@ func (b *attempt) parent(ctx context.Context, d compute.HandleDisk) (*vault.Pare
 	return nil, fmt.Errorf("%w: no backup began with %s", errParent, d.Parent)
 }
 
-func (b *attempt) image(ctx context.Context, s *vault.Session, w piece, progress func(processed int64)) (vault.Image, error) {
+func (b *attempt) image(ctx context.Context, s *vault.Session, w piece, k *brake, progress func(processed int64)) (vault.Image, error) {
 	var image vault.Image
 	err := b.open(ctx, w.name, func(src disk.Source) (err error) {
 		image, err = s.WriteImage(ctx, vault.ImageInput{
 			Name: w.name, Size: w.size, Point: string(b.point.Handle.Point), Parent: w.parent,
-			Read:   &counter{src: src, tell: progress},
+			Read:   &counter{src: &braked{ctx, src, k}, tell: progress},
 			Ranges: ranges(ctx, src),
 		})
 		return err
@@ -243,8 +257,8 @@ func reportOf(m vault.Manifest) holdfast.BackupReport {
 		PointAt: m.CreatedAt, Point: m.Labels[labelPoint],
 		ChangedBytes: m.Stats.ChangedBytes, TransferredBytes: m.Stats.UploadedBytes,
 		Incremental: m.Labels[labelIncremental], Consistency: m.Labels[labelConsistency],
-		ConsistencyReason: m.Labels[labelReason],
-		LockedUntil:       m.RetainedUntil,
+		ConsistencyReason: m.Labels[labelReason], Latency: latencyOf(m.Labels[labelLatency]),
+		LockedUntil: m.RetainedUntil,
 	}
 	for _, i := range m.Images {
 		r.SizeBytes += i.Size

@@ -140,6 +140,10 @@ type Driver interface {
 	// successor before it reads on, and by everyone before a manifest is
 	// written.
 	Recover(ctx context.Context, h Handle) error
+	// Latency counts the guest's writes by how long they took: those between the
+	// point in time before and this one, and those since. Both are empty when
+	// nobody measured, as of a machine that does not run.
+	Latency(ctx context.Context, h Handle) (before, during Latency, err error)
 	// End releases the point in time and everything named after it, and settles
 	// change tracking by the outcome. It is idempotent and works on a Handle
 	// whose Begin was cut off anywhere, and whose point is lost.

@@ -20,7 +20,7 @@ func (c *Control) keyInForce(ctx context.Context, q *store.Queries) error {
 			continue
 		}
 		if err == nil && string(check) != c.options.KeyCheck {
-			return holdfast.E(holdfast.CodeUpstreamUnavailable, "The master key is being replaced. Restart the service with the new one, and try again.")
+			return holdfast.E(holdfast.CodeOperationInProgress, "The master key is being replaced. Restart the service with the new one, and try again.")
 		}
 		return err
 	}

@@ -25,9 +25,16 @@ type config struct {
 	Listen    string `koanf:"listen"`     // host:port of the HTTP API
 	Database  string `koanf:"database"`   // file of the database
 	MasterKey string `koanf:"master_key"` // file of the master key
-	Site      string `koanf:"site"`       // of the vaults: a directory or s3://bucket/prefix
-	DocsBase  string `koanf:"docs_base"`  // URL before /errors/<code> in problems
-	Log       struct {
+	// MasterKeyCommand is a program and its arguments that print the master key,
+	// instead of its file.
+	MasterKeyCommand []string `koanf:"master_key_command"`
+	// DatabaseBackupRetention is how long backups of the database are kept, for
+	// certificates; 0: nobody said.
+	DatabaseBackupRetention time.Duration `koanf:"database_backup_retention"`
+
+	Site     string `koanf:"site"`      // of the vaults: a directory or s3://bucket/prefix
+	DocsBase string `koanf:"docs_base"` // URL before /errors/<code> in problems
+	Log      struct {
 		Level  string `koanf:"level"`  // debug, info, warn, error
 		Format string `koanf:"format"` // text, json
 	} `koanf:"log"`
@@ -51,10 +58,14 @@ type config struct {
 		Run          string `koanf:"run"`         // directory of sockets; a short path
 		Scratch      string `koanf:"scratch"`     // directory of copy-before-write scratch
 		ScratchLimit int64  `koanf:"scratch_limit_mib"`
-		Freeze       bool   `koanf:"freeze"`     // the file systems of guests with an agent
-		FirstPort    int    `koanf:"first_port"` // ports forwarded to guests
-		LastPort     int    `koanf:"last_port"`
-		User         string `koanf:"user"` // user that QEMU runs as; "" for the service's own
+		// BackupBytes limits the reading of a VPS's disks, per second and backup; 0: no limit.
+		BackupBytes int64 `koanf:"backup_bytes_per_second"`
+		// WriteLatency is how long a VPS's writes may take before its backup waits; 0: no limit.
+		WriteLatency time.Duration `koanf:"write_latency_limit"`
+		Freeze       bool          `koanf:"freeze"`     // the file systems of guests with an agent
+		FirstPort    int           `koanf:"first_port"` // ports forwarded to guests
+		LastPort     int           `koanf:"last_port"`
+		User         string        `koanf:"user"` // user that QEMU runs as; "" for the service's own
 	} `koanf:"host"`
 	Vault struct {
 		// BytesPerSecond limits what is written to the site; 0: no limit.
@@ -71,9 +82,9 @@ var configDefaults = map[string]any{
 	"data": "/var/lib/holdfast", "listen": "127.0.0.1:8480", "log.level": "info", "log.format": "text",
 	"operations.lease": "30s", "operations.concurrency": 2, "rate.per_minute": 1200, "rate.burst": 200,
 	"payg.min_storage_gb": holdfast.DefaultPaygRange.MinStorageGb,
-	"host.name":           "local", "host.region": "local", "host.driver": "qemu", "host.scratch_limit_mib": 10240, "host.freeze": true,
+	"host.name":           "local", "host.region": "local", "host.driver": "qemu", "host.scratch_limit_mib": 10240, "host.freeze": true, "host.backup_bytes_per_second": 0, "host.write_latency_limit": "1s",
 	"host.first_port": 20000, "host.last_port": 29999, "host.user": "", "host.accelerator": "",
-	"database": "", "master_key": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
+	"database": "", "database_backup_retention": "0s", "master_key": "", "master_key_command": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
 	"vault.bytes_per_second": 0, "vault.requests_per_second": 0,
 	"s3.endpoint": "", "s3.region": "us-east-1", "s3.credentials": "", "s3.ca": "", "s3.path_style": false, "s3.versions": false,
 	"s3.lock": "0s", "s3.lock_mode": lockCompliance,
@@ -106,7 +117,7 @@ func loadConfig(fs *pflag.FlagSet, environ []string) (config, error) {
 	var c config
 	err := k.UnmarshalWithConf("", &c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
 		Result: &c, TagName: "koanf", WeaklyTypedInput: true, ErrorUnused: true,
-		DecodeHook: mapstructure.ComposeDecodeHookFunc(daysHook, mapstructure.StringToTimeDurationHookFunc()),
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(daysHook, listHook, mapstructure.StringToTimeDurationHookFunc()),
 	}})
 	if err != nil {
 		return config{}, holdfast.Wrap(holdfast.CodeInvalidRequest, "config", "The configuration cannot be read.", err)
@@ -192,6 +203,9 @@ func (c *config) derive() {
 			*d.at = filepath.Join(c.Data, d.name)
 		}
 	}
+	if len(c.MasterKeyCommand) > 0 {
+		c.MasterKey = ""
+	}
 }
 
 func (c *config) check() error {
@@ -217,10 +231,14 @@ func (c *config) check() error {
 	add(c.S3.LockMode == lockCompliance || c.S3.LockMode == lockGovernance, "s3.lock_mode", "must be compliance or governance")
 	add(c.Log.Format == "text" || c.Log.Format == "json", "log.format", "must be text or json")
 	add(c.Host.ScratchLimit >= 1, "host.scratch_limit_mib", "must be 1 or more")
+	add(c.Host.BackupBytes >= 0, "host.backup_bytes_per_second", "must be 0, for no limit, or more")
+	add(c.Host.WriteLatency >= 0, "host.write_latency_limit", "must be 0, for no limit, or more")
 	add(c.Host.Name != "", "host.name", "must not be empty")
 	add(c.Host.Region != "", "host.region", "must not be empty")
 	add(c.Vault.BytesPerSecond >= 0, "vault.bytes_per_second", "must be 0, for no limit, or more")
 	add(c.Host.Accelerator == "" || c.Host.Accelerator == "tcg" || c.Host.Accelerator == "kvm", "host.accelerator", "must be tcg or kvm")
+	add(c.DatabaseBackupRetention >= 0, "database_backup_retention", "must be 0, for unknown, or more")
+	bad = append(bad, c.checkMasterKey()...)
 	if len(bad) > 0 {
 		return &holdfast.Error{Code: holdfast.CodeInvalidRequest, Op: "config", Msg: "The configuration is wrong.", Fields: bad}
 	}

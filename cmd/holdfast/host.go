@@ -60,7 +60,9 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 		h.machine.Driver, h.machine.Provisioner, h.close = d, d, d.Close
 	}
 	h.queue = control.NewQueue(in.store, log)
-	data := &backup.Service{Host: h.machine, Vaults: &vaults{installation: in}, Log: log}
+	data := &backup.Service{Host: h.machine, Vaults: &vaults{installation: in}, Log: log, Limits: backup.Limits{
+		BytesPerSecond: in.config.Host.BackupBytes, WriteLatency: in.config.Host.WriteLatency,
+	}}
 	for name, r := range map[string]struct {
 		concurrency int
 		handlers    map[holdfast.Kind]operation.Handler

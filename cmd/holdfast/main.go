@@ -36,6 +36,6 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	c.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misused(cmd, err.Error()) })
-	c.AddCommand(serveCommand(), configCommand(), adminCommand(), vaultCommand(), recoverCommand(), watchdogCommand())
+	c.AddCommand(serveCommand(), configCommand(), adminCommand(), keyCommand(), vaultCommand(), recoverCommand(), watchdogCommand())
 	return c
 }

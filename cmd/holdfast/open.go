@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -40,49 +39,13 @@ func openInstallation(ctx context.Context, c config, create bool, log *slog.Logg
 	}
 	in := &installation{config: c, store: st}
 	in.bucket = sync.OnceValues(func() (*s3.Storage, error) { return c.S3.open(c.Site) })
-	if in.master, err = masterKey(ctx, c.MasterKey, st, create, log); err != nil {
+	if in.master, err = masterKey(ctx, c, st, create, log); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
 	payg := holdfast.DefaultPaygRange
 	payg.MinStorageGb = c.Payg.MinStorageGb
-	in.control = control.New(st, control.Options{PaygRange: payg, WrapKey: in.newAccountKey})
+	in.control = control.New(st, control.Options{PaygRange: payg, WrapKey: in.newAccountKey, KeyCheck: in.master.Check()})
 	return in, nil
-}
-
-// newAccountKey draws an account's key and returns it wrapped.
-func (in *installation) newAccountKey(_ context.Context, account holdfast.AccountID) ([]byte, error) {
-	return in.master.WrapAccount(string(account), keys.NewAccountKey()), nil
-}
-
-// masterKey loads the key that wraps all others, and proves it by the check
-// value in the database. A first start makes both; a missing key later is
-// refused, for a new one would open nothing.
-func masterKey(ctx context.Context, path string, st *store.Store, create bool, log *slog.Logger) (keys.MasterKey, error) {
-	check, err := st.Meta(ctx, store.MetaKeyCheck)
-	first := errors.Is(err, store.ErrNotFound)
-	if err != nil && !first {
-		return keys.MasterKey{}, fmt.Errorf("master key: %w", err)
-	}
-	key, err := keys.LoadMasterKey(path)
-	switch {
-	case err == nil && !first:
-		if err := key.Verify(string(check)); err != nil {
-			return key, fmt.Errorf("%s is not the master key of this service: put back the copy that was made at the first start: %w", path, err)
-		}
-		return key, nil
-	case errors.Is(err, fs.ErrNotExist) && first && create:
-		if key, err = keys.CreateMasterKey(path); err != nil {
-			return key, fmt.Errorf("master key: %w", err)
-		}
-		log.WarnContext(ctx, "COPY THE MASTER KEY to a place outside this machine now: without it no backup can ever be read again", "file", path)
-	case errors.Is(err, fs.ErrNotExist):
-		return key, fmt.Errorf("the master key %s is missing: put back the copy that was made at the first start: %w", path, err)
-	case err != nil:
-		return key, fmt.Errorf("master key: %w", err)
-	}
-	return key, st.Tx(ctx, func(tx *store.Tx) error {
-		return tx.PutMeta(ctx, store.MetaKeyCheck, []byte(key.Check()))
-	})
 }
 
 // close ends the use of the data directory.

@@ -173,7 +173,7 @@ func (v *vaults) enter(ctx context.Context, account holdfast.AccountID, sources 
 	if err != nil {
 		return nil, nil, err
 	}
-	opened, err := v.unlock(ctx, account, st)
+	opened, err := v.sound(ctx, account, st)
 	if err == nil || !closed(err) && !errors.Is(err, vault.ErrNoVault) {
 		return opened, nil, err
 	}
@@ -185,6 +185,6 @@ func (v *vaults) enter(ctx context.Context, account holdfast.AccountID, sources 
 	if err != nil {
 		return nil, nil, err
 	}
-	opened, err = v.unlock(ctx, account, st)
+	opened, err = v.sound(ctx, account, st)
 	return opened, healed, err
 }

@@ -60,7 +60,8 @@ func started(ts *testscript.TestScript) *background {
 }
 
 // startService starts a service on $WORK/data, or the directory named, and
-// waits until it answers at $URL. $SERVE are its arguments.
+// waits until it answers at $URL. $SERVE are its arguments, those of $MORE among
+// them.
 func startService(ts *testscript.TestScript, _ bool, args []string) {
 	data := ts.MkAbs("data")
 	if len(args) > 0 {
@@ -71,6 +72,7 @@ func startService(ts *testscript.TestScript, _ bool, args []string) {
 	address := l.Addr().String()
 	ts.Check(l.Close())
 	serve := []string{"--data", data, "--listen", address, "--set", "host.driver=sim", "--set", "operations.lease=2s"}
+	serve = append(serve, strings.Fields(ts.Getenv("MORE"))...)
 	ts.Setenv("URL", "http://"+address)
 	if len(args) == 0 {
 		ts.Setenv("SERVE", strings.Join(serve, " "))

@@ -18,6 +18,7 @@ import (
 
 	"holdfast"
 	"holdfast/api"
+	"holdfast/store"
 )
 
 func serveCommand() *cobra.Command {
@@ -55,6 +56,10 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, in.close()) }()
+	err = in.store.TxUrgent(ctx, func(tx *store.Tx) error { return tx.PutMeta(ctx, store.MetaKeyServe, []byte(in.master.Check())) })
+	if err != nil {
+		return fmt.Errorf("master key: %w", err)
+	}
 	if err := in.proveSite(ctx, log); err != nil {
 		return err
 	}
@@ -128,6 +133,18 @@ func lockData(dir string) (*os.File, error) {
 		return nil, errors.Join(holdfast.Wrap(holdfast.CodeOperationInProgress, "serve", "Another service runs on "+dir+".", err), f.Close())
 	}
 	return f, nil
+}
+
+// serving reports whether a service runs on the data directory.
+func (in *installation) serving() (bool, error) {
+	lock, err := lockData(in.config.Data)
+	if holdfast.CodeOf(err) == holdfast.CodeOperationInProgress {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, lock.Close()
 }
 
 func newLogger(cfg config) (*slog.Logger, error) {

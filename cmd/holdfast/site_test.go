@@ -68,6 +68,7 @@ func TestSiteOnS3(t *testing.T) {
 func TestUnsuitableSite(t *testing.T) {
 	server := s3test.Gateway(t)
 	server.Bucket(t, "versioned", true)
+	server.Bucket(t, "plain", false)
 	serve := func(more ...string) []string {
 		return append([]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--set", "host.driver=sim", "--set", "s3.path_style=true", "--set", "s3.endpoint=" + server.Endpoint}, more...)
 	}
@@ -76,11 +77,15 @@ func TestUnsuitableSite(t *testing.T) {
 		says string
 		args []string
 	}{
-		"versions":    {"keeps versions", []string{"--set", credentials, "--set", "site=s3://versioned"}},
-		"no bucket":   {"NoSuchBucket", []string{"--set", credentials, "--set", "site=s3://nobody-made-it"}},
-		"no keys":     {"HOLDFAST_S3_SECRET_KEY", []string{"--set", "site=s3://versioned"}},
-		"no name":     {"no name of a bucket", []string{"--set", credentials, "--set", "site=s3://"}},
-		"other place": {"s3://bucket/prefix", []string{"--set", "site=ftp://host/dir"}},
+		"versions":            {"keeps versions", []string{"--set", credentials, "--set", "site=s3://versioned"}},
+		"no bucket":           {"NoSuchBucket", []string{"--set", credentials, "--set", "site=s3://nobody-made-it"}},
+		"no keys":             {"HOLDFAST_S3_SECRET_KEY", []string{"--set", "site=s3://versioned"}},
+		"no name":             {"no name of a bucket", []string{"--set", credentials, "--set", "site=s3://"}},
+		"no locks":            {"keeps no versions", []string{"--set", credentials, "--set", "site=s3://plain", "--set", "s3.lock=30d"}},
+		"lock of a directory": {"of a site that is a bucket", []string{"--set", "s3.lock=30d"}},
+		"lock for ever":       {"ten years", []string{"--set", credentials, "--set", "site=s3://versioned", "--set", "s3.lock=4000d"}},
+		"lock mode":           {"compliance or governance", []string{"--set", credentials, "--set", "site=s3://versioned", "--set", "s3.lock=30d", "--set", "s3.lock_mode=soft"}},
+		"other place":         {"s3://bucket/prefix", []string{"--set", "site=ftp://host/dir"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if said := ends(t, serve(c.args...)...); !strings.Contains(said, c.says) {

@@ -131,7 +131,7 @@ func (v *vaults) check(ctx context.Context, account holdfast.AccountID, o check.
 	if err != nil {
 		return check.Report{}, err
 	}
-	opened, err := v.unlock(ctx, account, st)
+	opened, err := v.sound(ctx, account, st)
 	if err != nil {
 		return check.Report{}, err
 	}

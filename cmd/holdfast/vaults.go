@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"holdfast"
@@ -22,10 +23,15 @@ type vaults struct {
 	open map[holdfast.AccountID]*vault.Vault
 }
 
-// Open implements backup.Vaults.
+// Open implements backup.Vaults. An account whose key was destroyed has no vault,
+// and gets none.
 func (v *vaults) Open(ctx context.Context, account holdfast.AccountID) (*vault.Vault, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if _, err := v.account(ctx, account); err != nil {
+		delete(v.open, account) // with its keys
+		return nil, err
+	}
 	if opened := v.open[account]; opened != nil {
 		return opened, nil
 	}
@@ -33,7 +39,7 @@ func (v *vaults) Open(ctx context.Context, account holdfast.AccountID) (*vault.V
 	if err != nil {
 		return nil, err
 	}
-	opened, err := v.unlock(ctx, account, st)
+	opened, err := v.unlock(ctx, account, st, v.indexCache(account))
 	if errors.Is(err, vault.ErrNoVault) {
 		opened, err = v.create(ctx, account, st)
 	}
@@ -47,61 +53,67 @@ func (v *vaults) Open(ctx context.Context, account holdfast.AccountID) (*vault.V
 	return opened, nil
 }
 
-// unlock opens a vault that is there.
-func (v *vaults) unlock(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
-	ring, err := v.ring(ctx, account, st)
+// unlock opens a vault that is there. Whoever can write to the site could put
+// another account's vault here, or an old state of its keys, so the account's own
+// key decides, and how far its ring is known to have come.
+func (v *vaults) unlock(ctx context.Context, account holdfast.AccountID, st blob.Storage, options ...vault.Option) (*vault.Vault, error) {
+	source := v.ringSource(account, st)
+	ring, floor, err := source(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the vault of account %s: %w", account, err)
+	}
+	opened, err := vault.Open(ctx, st, ring, options...)
 	if err != nil {
 		return nil, err
 	}
-	return vault.Open(ctx, st, ring)
+	opened.Follow(source)
+	if ring.Current() > max(floor, firstEpoch) { // the database may be older than the vault
+		err = v.store.TxUrgent(ctx, func(tx *store.Tx) error { return tx.RaiseRingEpoch(ctx, account, ring.Current()) })
+	}
+	return opened, err
 }
 
-// ring opens a vault's keys. Whoever can write to the site could put another
-// account's vault there, so the account's own key decides.
+// ring opens a vault's keys as a recovery without the database would, with the
+// master key alone, and proves that they are the account's own.
 func (v *vaults) ring(ctx context.Context, account holdfast.AccountID, st blob.Storage) (keys.Ring, error) {
+	a, err := v.account(ctx, account)
+	if err != nil {
+		return keys.Ring{}, err
+	}
+	own, err := v.accountKeys(a)
+	if err != nil {
+		return keys.Ring{}, err
+	}
 	owner, key, ring, err := vault.Unlock(ctx, st, v.master)
 	if err != nil {
 		return keys.Ring{}, err
 	}
-	own, err := v.accountKey(ctx, account)
-	if err != nil {
-		return keys.Ring{}, err
-	}
-	if owner != string(account) || !own.Equal(key) {
+	if owner != string(account) || !slices.ContainsFunc(own, key.Equal) {
 		return keys.Ring{}, fmt.Errorf("the vault of account %s holds the keys of %s: %w", account, owner, keys.ErrWrongKey)
 	}
 	return ring, nil
 }
 
-// create makes the vault; another process may be faster.
-func (v *vaults) create(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
-	a, err := v.store.Account(ctx, account)
-	if err != nil {
-		return nil, fmt.Errorf("account %s: %w", account, err)
-	}
-	key, err := v.accountKey(ctx, account)
+// sound opens a vault, and proves that it would open without the database too.
+func (v *vaults) sound(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
+	opened, err := v.unlock(ctx, account, st, v.indexCache(account))
 	if err != nil {
 		return nil, err
 	}
-	ring := keys.NewRing()
-	made, err := vault.Init(ctx, st, vault.Config{
-		Account: string(account), Ring: ring, WrappedAccount: a.WrappedKey,
-		MasterCheck: v.master.Check(), WrappedRing: key.WrapRing(string(account), ring),
-	})
-	if errors.Is(err, blob.ErrExists) {
-		return v.unlock(ctx, account, st)
+	if _, err = v.ring(ctx, account, st); errors.Is(err, vault.ErrNoVault) {
+		err = fmt.Errorf("%w: the account's key is gone from it", vault.ErrFormat)
 	}
-	return made, err
+	return opened, err
 }
 
-// accountKey unwraps an account's key.
-func (in *installation) accountKey(ctx context.Context, account holdfast.AccountID) (keys.AccountKey, error) {
-	a, err := in.store.Account(ctx, account)
-	if errors.Is(err, store.ErrNotFound) {
-		return keys.AccountKey{}, holdfast.Wrap(holdfast.CodeNotFound, "vaults", "There is no account "+string(account)+".", err)
-	}
+// create makes the vault; another process may be faster.
+func (v *vaults) create(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
+	c, err := v.newVaultConfig(ctx, account)
 	if err != nil {
-		return keys.AccountKey{}, fmt.Errorf("account %s: %w", account, err)
+		return nil, err
 	}
-	return in.master.UnwrapAccount(string(account), a.WrappedKey)
+	if _, err := vault.Init(ctx, st, c); err != nil && !errors.Is(err, blob.ErrExists) {
+		return nil, err
+	}
+	return v.unlock(ctx, account, st, v.indexCache(account))
 }

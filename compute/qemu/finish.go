@@ -90,6 +90,9 @@ func (d *Driver) settleAll(ctx context.Context, s *session, m compute.Machine, h
 	if err := s.Execute(ctx, "set-action", args{"shutdown": "poweroff"}, nil); err != nil {
 		return err
 	}
+	if err := s.countWrites(ctx, m); err != nil {
+		d.log.Warn("the guest's write latency is not measured", "machine", m.ID, "error", err)
+	}
 	status, err := s.status(ctx)
 	if err != nil {
 		return err

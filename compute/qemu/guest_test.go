@@ -44,6 +44,11 @@ func TestGuestUnderWrites(t *testing.T) {
 		if err := d.Recover(ctx, h); err != nil {
 			t.Fatal(err)
 		}
+		before, during, err := d.Latency(ctx, h)
+		if err != nil || before.Writes() == 0 || during.Writes() == 0 {
+			t.Errorf("writes before: %v, during: %v, %v", before, during, err)
+		}
+		t.Logf("99 of 100 writes before: %v, during: %v, of %d and %d", before.Quantile(0.99), during.Quantile(0.99), before.Writes(), during.Writes())
 		end(t, d, h, compute.Committed)
 		parents = append([]compute.Point{h.Point}, parents...)
 		result, err := vmtest.VerifyLog(bytes.NewReader(images[1].data), bytes.NewReader(images[2].data))

@@ -23,6 +23,8 @@ type pointState struct {
 	Resumes bool `json:"resumes,omitempty"`
 	// Freezes is set when the guest's file systems are to be frozen for it.
 	Freezes bool `json:"freezes,omitempty"`
+	// Before counts the guest's writes from the last point's end on.
+	Before compute.Latency `json:"before,omitzero"`
 	// Taken is set when the point in time exists.
 	Taken bool `json:"taken,omitempty"`
 }
@@ -131,6 +133,7 @@ func (t *taking) run(ctx context.Context, parents []compute.Point) error {
 		return err
 	}
 	if s.live {
+		t.beginCounting(ctx, s)
 		status, err := s.status(ctx)
 		if err != nil {
 			return err

@@ -149,6 +149,9 @@ func (d *Driver) boot(ctx context.Context, m compute.Machine) error {
 	if err != nil {
 		return err
 	}
+	if err := s.countWrites(ctx, m); err != nil {
+		d.log.Warn("the guest's write latency is not measured", "machine", m.ID, "error", err)
+	}
 	return s.Close()
 }
 

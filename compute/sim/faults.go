@@ -27,6 +27,9 @@ type Faults struct {
 	// SpaceBytes is how far into a disk Fill can write; behind that the place
 	// is full.
 	SpaceBytes int64
+	// WriteTakes is how long the guests' writes take; a hundred are counted at
+	// each look, and as many before each point in time. Nil counts none.
+	WriteTakes func() time.Duration
 	// Agent: the guests have an agent, which freezes at once.
 	Agent bool
 	// DeafGuest ignores its power button.
@@ -44,7 +47,7 @@ const BeginSteps = 4
 func (h *Host) Inject(f Faults) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.faults, h.reads = f, 0
+	h.faults, h.reads, h.writes = f, 0, compute.Latency{}
 }
 
 func (h *Host) fault() Faults {

@@ -38,6 +38,7 @@ type Host struct {
 	mu     sync.Mutex
 	faults Faults
 	reads  int // of sources, since the faults were set
+	writes compute.Latency
 }
 
 var (

@@ -150,7 +150,7 @@ func (b *bare) verifyAll(part []sealedChunk) error {
 	if err != nil {
 		return err
 	}
-	hash, buf, plain := chunk.NewHasher(b.ring), []byte(nil), make([]byte, b.size)
+	hash, buf, plain := chunk.NewHasher(b.ring), []byte(nil), make([]byte, b.size+chunk.Slack)
 	for _, c := range part {
 		if buf, err = b.box.Open(buf[:0], c.data, c.frame); err != nil {
 			return err

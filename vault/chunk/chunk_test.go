@@ -60,6 +60,58 @@ func TestCodec(t *testing.T) {
 	}
 }
 
+// code is like machine code: short words of a small vocabulary, with operands.
+func code(seed uint64) []byte {
+	r := rand.New(rand.NewPCG(seed, 2))
+	words := make([][]byte, 400)
+	for i := range words {
+		for range 3 + r.IntN(6) {
+			words[i] = append(words[i], byte(r.Uint32()))
+		}
+	}
+	p := make([]byte, 0, size+8)
+	for len(p) < size {
+		p = append(append(p, words[r.IntN(1+r.IntN(len(words)))]...), byte(r.IntN(20)))
+	}
+	return p[:size]
+}
+
+// What stays long gets the thorough level; what becomes short, the fast one,
+// after one chunk at most.
+func TestThoroughWhereItPays(t *testing.T) {
+	e, _ := codec(t)
+	length := func(p []byte) int {
+		_, payload := e.Encode(p)
+		return len(payload)
+	}
+	level := func(l zstd.EncoderLevel, p []byte) int {
+		z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(l), zstd.WithEncoderCRC(false), zstd.WithWindowSize(size), zstd.WithSingleSegment(true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(z.EncodeAll(p, nil))
+	}
+	hard, easy := code(1), code(2)
+	copy(easy[size/3:], easy[:size/3])
+	copy(easy[size/3*2:], easy[:size/3])
+	fastHard, fastEasy := level(zstd.SpeedFastest, hard), level(zstd.SpeedFastest, easy)
+	thoroughHard := level(zstd.SpeedDefault, hard)
+	if fastHard < size*4/10 || thoroughHard >= fastHard || fastEasy > size*4/10 || level(zstd.SpeedDefault, easy) == fastEasy {
+		t.Fatalf("the samples do not tell the levels apart: %d, %d; %d", fastHard, thoroughHard, fastEasy)
+	}
+	for range 3 {
+		if n := length(easy); n != fastEasy {
+			t.Errorf("the easy chunk takes %d bytes, at the fast level %d", n, fastEasy)
+		}
+		for range 2 {
+			if n := length(hard); n != thoroughHard {
+				t.Errorf("the hard chunk takes %d bytes, at the thorough level %d", n, thoroughHard)
+			}
+		}
+		length(easy)
+	}
+}
+
 // However short a disk's tail is, a compressed payload is shorter than it.
 func TestShortTails(t *testing.T) {
 	e, d := codec(t)
@@ -73,6 +125,37 @@ func TestShortTails(t *testing.T) {
 			if got, err := d.Decode(make([]byte, size), c, payload, n); err != nil || !bytes.Equal(got, plain) {
 				t.Fatalf("%d bytes: %v", n, err)
 			}
+		}
+	}
+}
+
+// A frame that does not declare its length may fill the slack, and is refused.
+func TestFrameIntoTheSlack(t *testing.T) {
+	_, d := codec(t)
+	plain := bytes.Repeat([]byte("text "), 1000)
+	var frame bytes.Buffer
+	z, err := zstd.NewWriter(&frame, zstd.WithWindowSize(zstd.MinWindowSize<<2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range [][]byte{plain[:2500], plain[2500:]} {
+		if _, err := z.Write(p); err != nil {
+			t.Fatal(err)
+		}
+		if err := z.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dst := make([]byte, size+chunk.Slack)
+	if got, err := d.Decode(dst, chunk.Zstd, frame.Bytes(), len(plain)); err != nil || !bytes.Equal(got, plain) {
+		t.Fatalf("the whole frame: %v", err)
+	}
+	for _, n := range []int{len(plain) - 1, len(plain) - chunk.Slack, len(plain) - chunk.Slack - 1, len(plain) + 1} {
+		if _, err := d.Decode(dst, chunk.Zstd, frame.Bytes(), n); !errors.Is(err, chunk.ErrPayload) {
+			t.Errorf("as %d bytes: %v", n, err)
 		}
 	}
 }

@@ -27,36 +27,63 @@ const (
 	minEstimate = 0.02
 	sampleSize  = 4096
 	samples     = 4
+	// The thorough level costs 1.8 times the fast one. Of chunks that stay above
+	// this share of their length (machine code does) it saves 3 to 4 hundredths of
+	// the plaintext, of others at most 1.
+	worthThought = 0.4
 )
 
 // Encoder compresses chunks. It is not safe for concurrent use.
 type Encoder struct {
-	z   *zstd.Encoder
-	buf []byte
+	fast, thorough *zstd.Encoder
+	hard           bool // the last chunk was worth the thorough level: the next likely is, and need not be tried
+	buf            []byte
 }
 
 // NewEncoder returns an encoder for chunks of at most max bytes.
 func NewEncoder(max int) (*Encoder, error) {
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-		zstd.WithEncoderCRC(false), zstd.WithWindowSize(windowFor(max)), zstd.WithSingleSegment(true))
+	e := &Encoder{buf: make([]byte, 0, max+max/64+64)}
+	var err error
+	if e.fast, err = newZstd(max, zstd.SpeedFastest); err == nil {
+		e.thorough, err = newZstd(max, zstd.SpeedDefault)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("chunk encoder: %w", err)
 	}
-	return &Encoder{z: z, buf: make([]byte, 0, max+max/64+64)}, nil
+	return e, nil
+}
+
+func newZstd(max int, level zstd.EncoderLevel) (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1),
+		zstd.WithEncoderCRC(false), zstd.WithWindowSize(windowFor(max)), zstd.WithSingleSegment(true))
 }
 
 // Encode returns a payload that is valid until the next call and may be the
 // plaintext itself: what hardly shrinks is kept raw.
 func (e *Encoder) Encode(plain []byte) (Codec, []byte) {
+	before := e.hard
+	e.hard = false
 	if !compressible(plain) {
 		return Raw, plain
 	}
-	e.buf = e.z.EncodeAll(plain, e.buf[:0])
-	if len(e.buf) >= len(plain)-len(plain)/minSaving { // never as long as the plaintext: the format forbids it
+	level := e.fast
+	if before {
+		level = e.thorough
+	}
+	e.buf = level.EncodeAll(plain, e.buf[:0])
+	e.hard = shrinks(e.buf, plain) && float64(len(e.buf)) > worthThought*float64(len(plain))
+	if e.hard && !before {
+		e.buf = e.thorough.EncodeAll(plain, e.buf[:0])
+	}
+	if !shrinks(e.buf, plain) {
 		return Raw, plain
 	}
 	return Zstd, e.buf
 }
+
+// shrinks reports whether a payload is worth its decoding. It is never as long as
+// the plaintext: the format forbids it.
+func shrinks(payload, plain []byte) bool { return len(payload) < len(plain)-len(plain)/minSaving }
 
 func compressible(p []byte) bool {
 	if len(p) <= samples*sampleSize {
@@ -84,8 +111,13 @@ func NewDecoder(max int) (*Decoder, error) {
 	return &Decoder{z: z}, nil
 }
 
+// Slack is the room behind a plaintext that lets a decoder copy whole words to
+// its very end: without it decoding takes a fifth longer.
+const Slack = 64
+
 // Decode returns the plaintext, which must be plainLen bytes long and fit into
-// dst's capacity: in dst, or the payload itself when it is raw.
+// dst's capacity: in dst, or the payload itself when it is raw. It is faster when
+// dst has Slack bytes more, whose content is undefined afterwards.
 func (d *Decoder) Decode(dst []byte, codec Codec, payload []byte, plainLen int) ([]byte, error) {
 	if plainLen < 0 || plainLen > cap(dst) {
 		return nil, ErrPayload
@@ -97,7 +129,7 @@ func (d *Decoder) Decode(dst []byte, codec Codec, payload []byte, plainLen int) 
 		}
 		return payload, nil
 	case Zstd:
-		out, err := d.z.DecodeAll(payload, dst[:0:plainLen])
+		out, err := d.z.DecodeAll(payload, dst[:0:min(cap(dst), plainLen+Slack)])
 		if err != nil || len(out) != plainLen {
 			return nil, ErrPayload
 		}

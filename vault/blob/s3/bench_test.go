@@ -2,11 +2,14 @@ package s3_test
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
+	"time"
 
 	"holdfast/vault"
 	"holdfast/vault/blob"
 	"holdfast/vault/blob/local"
+	"holdfast/vault/blob/s3"
 	"holdfast/vault/blob/s3/s3test"
 )
 
@@ -102,5 +105,41 @@ func BenchmarkVault(b *testing.B) {
 				restore(b, v, fmt.Sprintf("b%d", n), len(disk))
 			}
 		})
+	}
+}
+
+// near is a bucket that hides how many reads at once pay off.
+type near struct{ *s3.Storage }
+
+func (near) InFlight() int { return 1 }
+
+// A restore over a line with a latency: every request takes so much longer.
+func BenchmarkRestoreFromAfar(b *testing.B) {
+	server := s3test.Fake(b)
+	disk := noise(128<<20, 1)
+	st := open(b, server.Bucket(b, "afar", false))
+	v, ring := newVault(b, st, 0)
+	backup(b, v, "b1", disk, "", vault.Range{Length: int64(len(disk))})
+	for _, latency := range []time.Duration{0, 20 * time.Millisecond, 50 * time.Millisecond} {
+		proxy := s3test.NewProxy(b, server)
+		proxy.Handle(func(w http.ResponseWriter, r *http.Request, pass http.Handler) {
+			<-time.After(latency)
+			pass.ServeHTTP(w, r)
+		})
+		c := withEndpoint(b, server, "afar")
+		c.Endpoint = proxy.URL
+		far := open(b, c)
+		for name, st := range map[string]blob.Storage{"two at once": near{far}, "sixteen": far} {
+			b.Run(fmt.Sprintf("%s/%s", latency, name), func(b *testing.B) {
+				b.SetBytes(int64(len(disk)))
+				for b.Loop() {
+					v, err := vault.Open(b.Context(), st, ring)
+					if err != nil {
+						b.Fatal(err)
+					}
+					restore(b, v, "b1", len(disk))
+				}
+			})
+		}
 	}
 }
