@@ -68,6 +68,9 @@ func (in *installation) collectVaults(cmd *cobra.Command, account string, dry bo
 			continue
 		}
 		found = true
+		if !a.ShreddedAt.IsZero() {
+			continue // nobody can tell what is needed
+		}
 		err := in.collectVault(cmd.Context(), a, dry, wait, func(c collection) error {
 			waiting = waiting || len(c.Waiting) > 0
 			return enc.Encode(c)
