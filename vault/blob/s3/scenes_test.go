@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -38,7 +39,7 @@ func newStory(t *testing.T) *story {
 	second := slices.Clone(first)
 	copy(second[20<<10:], noise(150<<10, 6))
 	third := slices.Clone(second)
-	copy(third[:], noise(40<<10, 7))
+	copy(third, noise(40<<10, 7))
 	s := &story{ring: l.ring, disks: map[string][]byte{"b0": first, "b1": second, "b2": third}, base: mem.New()}
 	v, err := vault.Init(t.Context(), s.base, vault.Config{
 		Account: "acc-1", Ring: l.ring, WrappedAccount: l.master.WrapAccount("acc-1", l.account), MasterCheck: l.master.Check(),
@@ -169,9 +170,7 @@ var mishaps = []struct {
 func retell(w http.ResponseWriter, r *http.Request, pass http.Handler, change func([]byte) []byte) {
 	rec := httptest.NewRecorder()
 	pass.ServeHTTP(rec, r)
-	for name, values := range rec.Header() {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), rec.Header())
 	w.Header().Set("Content-Length", fmt.Sprint(rec.Body.Len()))
 	w.WriteHeader(rec.Code)
 	_, _ = w.Write(change(rec.Body.Bytes())) // a client that is gone needs no answer
