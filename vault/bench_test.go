@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"holdfast/vault"
 	"holdfast/vault/blob/local"
 	"holdfast/vault/chunk"
@@ -123,13 +121,13 @@ func bare(b *testing.B, disk []byte, size int) {
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
-			enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+			enc, err := chunk.NewEncoder(size)
 			if err != nil {
 				b.Error(err)
 				return
 			}
 			hash := chunk.NewHasher(ring)
-			var z, out []byte
+			var out []byte
 			for {
 				off := int(next.Add(1)-1) * size
 				if off >= len(disk) {
@@ -140,8 +138,8 @@ func bare(b *testing.B, disk []byte, size int) {
 					continue
 				}
 				id := hash.Sum(chunk.Data, p)
-				z = enc.EncodeAll(p, z[:0])
-				out = box.Seal(out[:0], z, seal.Frame{Ordinal: uint64(off), ID: id})
+				codec, payload := enc.Encode(p)
+				out = box.Seal(out[:0], payload, seal.Frame{Ordinal: uint64(off), ID: id, Codec: byte(codec)})
 			}
 		})
 	}
