@@ -12,10 +12,9 @@ import (
 	"holdfast/vault/tree"
 )
 
-type (
-	boxKey   = [32]byte // a pack's salt, which no two packs share
-	boxValue = *seal.Box
-	nodeKey  = chunk.ID
+const (
+	maxBoxes  = 1024
+	nodeBytes = 4 << 20 // of tree nodes that were read last
 )
 
 // scratch is what one goroutine needs to encode and decode chunks.
@@ -48,14 +47,14 @@ func (v *Vault) borrow() (*scratch, error) {
 }
 
 func (v *Vault) box(p pack.Info) (*seal.Box, error) {
-	if b, ok := v.boxes.get(p.Salt); ok {
+	if b, ok := v.boxes.Get(p.Salt); ok {
 		return b, nil
 	}
 	b, err := seal.NewBox(v.ring, p.Header())
 	if err != nil {
 		return nil, err
 	}
-	v.boxes.put(p.Salt, b)
+	v.boxes.Put(p.Salt, b, 1)
 	return b, nil
 }
 
@@ -85,6 +84,11 @@ func (v *Vault) unseal(p pack.Info, e pack.Entry, sealed []byte, s *scratch) ([]
 
 // fetch reads one chunk from any of its places. The result lies in the scratch.
 func (v *Vault) fetch(ctx context.Context, kind chunk.Kind, id chunk.ID, s *scratch) ([]byte, error) {
+	if p, ok := v.near.find(kind, id); ok {
+		if plain, err := v.fetchAt(ctx, p.Pack, p.Entry, s); err == nil {
+			return plain, nil
+		}
+	}
 	plain, err := v.fetchKnown(ctx, kind, id, s)
 	for _, again := range []func(context.Context) error{v.refresh, v.rescue} {
 		if err == nil || !damage(err) {
@@ -102,12 +106,13 @@ func (v *Vault) fetch(ctx context.Context, kind chunk.Kind, id chunk.ID, s *scra
 
 func (v *Vault) fetchKnown(ctx context.Context, kind chunk.Kind, id chunk.ID, s *scratch) ([]byte, error) {
 	err := fmt.Errorf("%w: %v", ErrMissing, id)
-	for p, e := range v.current().All(id) {
-		if e.Kind != kind {
-			continue
+	for p, perr := range v.places(ctx, kind, id) {
+		if perr != nil {
+			return nil, perr
 		}
 		var plain []byte
-		if plain, err = v.fetchAt(ctx, p, e, s); err == nil {
+		if plain, err = v.fetchAt(ctx, p.Pack, p.Entry, s); err == nil {
+			v.learn(ctx, p)
 			return plain, nil
 		}
 		if !damage(err) {
@@ -134,7 +139,7 @@ func (v *Vault) fetchAt(ctx context.Context, p pack.Info, e pack.Entry, s *scrat
 // LoadNode implements the tree's reading: nodes are small and read again and
 // again, so the last ones are kept.
 func (v *Vault) loadNode(ctx context.Context, id chunk.ID) ([]byte, error) {
-	if data, ok := v.nodes.get(id); ok {
+	if data, ok := v.nodes.Get(id); ok {
 		return data, nil
 	}
 	s, err := v.borrow()
@@ -147,7 +152,7 @@ func (v *Vault) loadNode(ctx context.Context, id chunk.ID) ([]byte, error) {
 		return nil, err
 	}
 	data := append([]byte(nil), plain...)
-	v.nodes.put(id, data)
+	v.nodes.Put(id, data, int64(cap(data)))
 	return data, nil
 }
 

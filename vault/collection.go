@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/vault/bounded"
 	"holdfast/vault/pack"
 )
 
@@ -134,11 +135,23 @@ type CollectionPlan struct {
 type publishedPlan struct {
 	CollectionPlan
 
-	Known []string `json:"known"`
+	Condemned condemnedPacks `json:"condemned"` // in the plan's place
+	Known     []string       `json:"known"`
+}
+
+type condemnedPacks []Condemned
+
+// UnmarshalJSON stops at the first that is no pack.
+func (c *condemnedPacks) UnmarshalJSON(data []byte) (err error) {
+	*c, err = bounded.List(data, maxPlan, func(c Condemned) error {
+		_, err := pack.ParseName(c.Name)
+		return err
+	})
+	return err
 }
 
 func (p *CollectionPlan) encode() ([]byte, error) {
-	return json.Marshal(publishedPlan{*p, p.known})
+	return json.Marshal(publishedPlan{*p, p.Condemned, p.known})
 }
 
 func decodePlan(data []byte) (*CollectionPlan, error) {
@@ -146,12 +159,12 @@ func decodePlan(data []byte) (*CollectionPlan, error) {
 	if err := json.Unmarshal(data, &p); err != nil {
 		return nil, err
 	}
-	for _, c := range p.Condemned {
-		if _, err := pack.ParseName(c.Name); err != nil {
+	for _, s := range p.Ends { // becomes part of names
+		if err := CheckID(s); err != nil {
 			return nil, err
 		}
 	}
-	p.known = p.Known
+	p.CollectionPlan.Condemned, p.known = p.Condemned, p.Known
 	return &p.CollectionPlan, nil
 }
 

@@ -128,13 +128,15 @@ func (v *Vault) mergeSegments(ctx context.Context, p *CollectionPlan, r *Collect
 	}
 	var parts []*index.Part
 	var names []string
-	v.mu.Lock()
 	for _, name := range p.Segments {
-		if part, ok := v.segments[name]; ok {
+		part, err := v.segmentPart(ctx, name)
+		if err != nil {
+			return err
+		}
+		if part != nil {
 			parts, names = append(parts, part), append(names, name)
 		}
 	}
-	v.mu.Unlock()
 	if len(p.Unindexed) > 0 {
 		contents, _, err := v.uncovered(ctx, pack.Prefix, v.current())
 		if err != nil {
@@ -147,7 +149,7 @@ func (v *Vault) mergeSegments(ctx context.Context, p *CollectionPlan, r *Collect
 	}
 	merged := index.Join(parts...).Only(func(p pack.Info) bool { return stored[p.Name()] })
 	if len(merged.Entries) > 0 {
-		if _, err := v.putSegment(ctx, collectSession+number(p.Number), merged); err != nil {
+		if _, _, err := v.putSegment(ctx, collectSession+number(p.Number), merged); err != nil {
 			return err
 		}
 	}
@@ -162,6 +164,22 @@ func (v *Vault) mergeSegments(ctx context.Context, p *CollectionPlan, r *Collect
 		r.Segments++
 	}
 	return v.refresh(ctx)
+}
+
+// segmentPart reads a whole segment; nil for one that is gone or damaged.
+func (v *Vault) segmentPart(ctx context.Context, name string) (*index.Part, error) {
+	v.mu.Lock()
+	s := v.segments[name]
+	v.mu.Unlock()
+	if s == nil {
+		return nil, nil
+	}
+	part, err := s.CopiedPart(ctx)
+	if err != nil && damage(err) {
+		v.discard(&index.SegmentError{Segment: s, Err: err})
+		return nil, nil
+	}
+	return part, err
 }
 
 // finishCollection removes what nobody needs any more, and marks the plan done.

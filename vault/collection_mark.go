@@ -74,7 +74,7 @@ const maxPackChunks = 1 << 18
 
 func newMarker(in *Inspection) *marker {
 	m := &marker{in: in, packs: map[string]*markedPack{}, nodes: map[chunk.ID]struct{}{}}
-	for _, part := range in.set.Parts() {
+	for _, part := range in.parts {
 		mp := newMarkedPart(part.Entries)
 		for _, info := range part.Packs {
 			mp.packs = append(mp.packs, m.pack(info))

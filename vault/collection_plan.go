@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 
+	"holdfast/vault/index"
 	"holdfast/vault/pack"
 )
 
@@ -113,12 +114,12 @@ func (v *Vault) planCollection(ctx context.Context, o CollectOptions) (*Collecti
 	if err := v.choose(ctx, p, m, o); err != nil {
 		return nil, err
 	}
-	return p, v.chooseSegments(ctx, p, m.in.packs)
+	return p, v.chooseSegments(ctx, p, m.in)
 }
 
 // markAll loads the index and marks what manifests need that were read before.
 func (v *Vault) markAll(ctx context.Context, all []Manifest, visit func([]markedPlace)) (*marker, error) {
-	in, err := v.Inspect(ctx)
+	in, err := v.inspect(ctx, (*index.Segment).CopiedPart)
 	if err != nil {
 		return nil, err
 	}
@@ -248,8 +249,8 @@ func (c Condemned) keeps(ordinal uint32) bool {
 // chooseSegments takes the small segments when there are many, and those whose
 // packs mostly go or are gone; none that is retained, for it would stay beside
 // what takes its place.
-func (v *Vault) chooseSegments(ctx context.Context, p *CollectionPlan, stored map[string]int64) error {
-	small, stale, entries := v.poorSegments(p, stored)
+func (v *Vault) chooseSegments(ctx context.Context, p *CollectionPlan, in *Inspection) error {
+	small, stale := poorSegments(p, in)
 	small, err := v.unlocked(ctx, small)
 	if err == nil {
 		stale, err = v.unlocked(ctx, stale)
@@ -263,7 +264,7 @@ func (v *Vault) chooseSegments(ctx context.Context, p *CollectionPlan, stored ma
 	slices.Sort(stale)
 	sum := 0
 	for _, name := range stale {
-		if sum += entries[name]; sum > mergeEntries {
+		if sum += in.segments[name].entries; sum > mergeEntries {
 			break
 		}
 		p.Segments = append(p.Segments, name)
@@ -272,33 +273,24 @@ func (v *Vault) chooseSegments(ctx context.Context, p *CollectionPlan, stored ma
 }
 
 // poorSegments are the segments of few entries, and those of few that are of use.
-func (v *Vault) poorSegments(p *CollectionPlan, stored map[string]int64) (small, stale []string, entries map[string]int) {
+func poorSegments(p *CollectionPlan, in *Inspection) (small, stale []string) {
 	gone := map[string]bool{}
 	for _, c := range p.Condemned {
 		gone[c.Name] = true
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	entries = map[string]int{}
-	for name, part := range v.segments {
-		entries[name] = len(part.Entries)
+	for name, s := range in.segments {
 		live := 0
-		stays := make([]bool, len(part.Packs))
-		for i, info := range part.Packs {
-			_, there := stored[info.Name()]
-			stays[i] = there && !gone[info.Name()]
-		}
-		for i := range part.Entries {
-			if stays[part.Entries[i].Pack] {
-				live++
+		for _, use := range s.packs {
+			if _, there := in.packs[use.name]; there && !gone[use.name] {
+				live += use.entries
 			}
 		}
 		switch {
-		case live*2 <= len(part.Entries):
+		case live*2 <= s.entries:
 			stale = append(stale, name)
-		case len(part.Entries) < smallSegment:
+		case s.entries < smallSegment:
 			small = append(small, name)
 		}
 	}
-	return small, stale, entries
+	return small, stale
 }

@@ -21,7 +21,7 @@ const rewriteRun = 4 << 20
 type rewriter struct {
 	v      *Vault
 	s      *Session
-	known  *index.Set
+	known  *Inspection
 	gone   map[string]bool // condemned, or found damaged
 	sc     *scratch
 	copied int64
@@ -36,7 +36,7 @@ func (v *Vault) rewrite(ctx context.Context, p *CollectionPlan, o CollectOptions
 	if total == 0 {
 		return saved, 0, nil
 	}
-	in, err := v.Inspect(ctx)
+	in, err := v.inspect(ctx, (*index.Segment).CopiedPart)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -52,7 +52,7 @@ func (v *Vault) rewrite(ctx context.Context, p *CollectionPlan, o CollectOptions
 		return nil, 0, err
 	}
 	defer v.scratch.Put(sc)
-	r := &rewriter{v: v, s: s, sc: sc, known: in.set, gone: maps.Clone(in.damaged)}
+	r := &rewriter{v: v, s: s, sc: sc, known: in, gone: maps.Clone(in.damaged)}
 	for _, c := range p.Condemned {
 		r.gone[c.Name] = true
 	}
@@ -133,14 +133,10 @@ func (r *rewriter) entries(ctx context.Context, info pack.Info, c Condemned, ent
 
 // elsewhere reports whether a chunk has a place that stays.
 func (r *rewriter) elsewhere(ctx context.Context, e pack.Entry) (bool, error) {
-	r.s.mu.Lock()
-	_, _, ok := r.s.set.Find(e.ID)
-	_, fresh := r.s.fresh[e.ID]
-	r.s.mu.Unlock()
-	if ok || fresh {
-		return true, nil
+	if ok, err := r.s.has(e.ID); err != nil || ok {
+		return ok, err
 	}
-	for info, at := range r.known.All(e.ID) {
+	for info, at := range r.known.all(e.ID) {
 		if at.Kind != e.Kind || r.gone[info.Name()] {
 			continue
 		}
@@ -175,7 +171,9 @@ func (r *rewriter) copy(ctx context.Context, info pack.Info, run []pack.Entry) e
 		if _, err := r.v.unseal(info, e, sealed, r.sc); err != nil { // opens in place
 			return err
 		}
-		if !r.s.claim(e.ID) {
+		if mine, err := r.s.claim(e.ID); err != nil {
+			return err
+		} else if !mine {
 			continue
 		}
 		to := r.s.data

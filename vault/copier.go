@@ -46,8 +46,8 @@ func (c *copier) image(ctx context.Context, base Image) error {
 			Node: func(id chunk.ID, first, _ uint64) error { return c.node(ctx, id, int64(first)*cs) }, //nolint:gosec // below MaxDisk
 			Chunk: func(i uint64, id chunk.ID) error {
 				// That a node is there says nothing of what is below it: each chunk is looked up.
-				if !c.s.claim(id) {
-					return nil
+				if mine, err := c.s.claim(id); err != nil || !mine {
+					return err
 				}
 				if c.refs = append(c.refs, ref{i, id}); len(c.refs) < window {
 					return nil
@@ -81,8 +81,8 @@ func (c *copier) node(ctx context.Context, id chunk.ID, offset int64) error {
 	if c.o.Progress != nil {
 		c.o.Progress(c.seen+min(offset, c.im.Size), c.total, c.s.Uploaded())
 	}
-	if !c.s.claim(id) {
-		return nil
+	if mine, err := c.s.claim(id); err != nil || !mine {
+		return err
 	}
 	return c.s.meta.add(chunk.Node, id, chunk.Raw, data, len(data))
 }
@@ -90,7 +90,10 @@ func (c *copier) node(ctx context.Context, id chunk.ID, offset int64) error {
 // flush moves the chunks that were claimed.
 func (c *copier) flush(ctx context.Context) error {
 	rs := &restore{r: &ImageReader{v: c.from, im: c.im, cs: int64(c.from.params.ChunkSize)}, refs: c.refs}
-	runs := rs.plan()
+	runs, err := rs.plan(ctx)
+	if err != nil {
+		return err
+	}
 	c.refs = c.refs[:0]
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)

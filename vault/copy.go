@@ -37,12 +37,12 @@ type Copied struct {
 // copied to: it has the same parameters. c gives the account, its ring as it is
 // now, and the wraps of it. Another account's is ErrNotACopy; a vault that is
 // there already is blob.ErrExists.
-func (v *Vault) InitCopy(ctx context.Context, st blob.Storage, c Config) (*Vault, error) {
+func (v *Vault) InitCopy(ctx context.Context, st blob.Storage, c Config, options ...Option) (*Vault, error) {
 	if !c.Ring.IsZero() && c.Ring.ParamKey() != v.ring.get().ParamKey() {
 		return nil, fmt.Errorf("init vault: %w", ErrNotACopy)
 	}
 	c.params = &v.params
-	return Init(ctx, st, c)
+	return Init(ctx, st, c, options...)
 }
 
 // Copy writes a backup of this vault into another one, in a session there that

@@ -119,21 +119,23 @@ func (v *Vault) newHealing(ctx context.Context, id string, o HealOptions) (*Heal
 			known = append(known, c)
 		}
 	}
-	s.set = s.set.With(index.NewPart(known))
+	s.know(index.NewPart(known))
 	return h, nil
 }
 
 // Has reports whether a chunk lies, or will, in a pack that nothing is known
 // against, and how many bytes of plaintext the index says it has: 0 if it was put
 // just now.
-func (h *Healing) Has(id chunk.ID) (plain int64, ok bool) {
+func (h *Healing) Has(id chunk.ID) (plain int64, ok bool, err error) {
 	h.s.mu.Lock()
-	defer h.s.mu.Unlock()
-	if _, ok := h.s.fresh[id]; ok {
-		return 0, true
+	_, taken := h.s.fresh[id]
+	set := h.s.set
+	h.s.mu.Unlock()
+	if taken {
+		return 0, true, nil
 	}
-	_, e, ok := h.s.set.Find(id)
-	return int64(e.Plain), ok
+	p, ok, err := h.s.find(set, id)
+	return int64(p.Entry.Plain), ok, err
 }
 
 // Put stores a chunk that Has does not know. What is not the chunk's content is
@@ -147,8 +149,8 @@ func (h *Healing) Put(kind chunk.Kind, id chunk.ID, plain []byte) error {
 	if len(plain) == 0 || len(plain) > h.s.v.maxPlain() || sc.hash.Sum(kind, plain) != id {
 		return ErrContent
 	}
-	if !h.s.claim(id) || h.dry {
-		return nil
+	if mine, err := h.s.claim(id); err != nil || !mine || h.dry {
+		return err
 	}
 	to, codec, payload := h.s.meta, chunk.Raw, plain
 	if kind == chunk.Data {
@@ -186,7 +188,7 @@ func (h *Healing) finish(ctx context.Context) error {
 		return err
 	}
 	if len(h.loose) > 0 {
-		if _, err := h.s.v.putSegment(ctx, h.s.id, index.NewPart(h.loose)); err != nil {
+		if _, _, err := h.s.v.putSegment(ctx, h.s.id, index.NewPart(h.loose)); err != nil {
 			return err
 		}
 	}

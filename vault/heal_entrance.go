@@ -81,7 +81,10 @@ func healEntrance(ctx context.Context, st, from blob.Storage, unlock func(contex
 // own proves that a storage holds the ring's vault, in chunks as the parameters
 // say, or nothing that says otherwise.
 func own(ctx context.Context, st blob.Storage, ring keys.Ring, params Params) error {
-	v := newVault(st, ring, params)
+	v, err := newVault(st, ring, params, nil)
+	if err != nil {
+		return err
+	}
 	tried := 0
 	for info, err := range st.List(ctx, pack.Prefix) {
 		if err != nil {

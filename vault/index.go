@@ -6,11 +6,29 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"holdfast/vault/blob"
 	"holdfast/vault/index"
-	"holdfast/vault/pack"
 	"holdfast/vault/seal"
+)
+
+const (
+	// Blocks of segments that were used last are kept, up to so many bytes.
+	indexBlocks = 8 << 20
+	// Segments are opened, or filled, so many at a time.
+	openAtOnce = 8
+	fillAtOnce = 2
+	// Without a cache directory a filter over so many chunks is held in memory, two
+	// bytes for each. Chunks beyond are looked up in the blocks themselves.
+	filterEntries = 16 << 20
+	// A listing during a merge may show the merged segments' names only; the one that
+	// replaced them was there before they went.
+	maxListings = 5
 )
 
 func (v *Vault) current() *index.Set {
@@ -19,140 +37,185 @@ func (v *Vault) current() *index.Set {
 	return v.set
 }
 
-// refresh loads the segments that are new and forgets those that are gone. A
+// refresh opens the segments that are new and forgets those that are gone. A
 // segment that cannot be read is left out: its packs are found by rescue.
 func (v *Vault) refresh(ctx context.Context) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	_, err := v.refreshLocked(ctx)
+	_, err := v.refreshed(ctx)
 	return err
 }
 
-// A listing during a merge may show the merged segments' names only; the one that
-// replaced them was there before they went.
-const maxListings = 5
-
-func (v *Vault) refreshLocked(ctx context.Context) (damaged map[string]error, err error) {
+func (v *Vault) refreshed(ctx context.Context) (damaged map[string]error, err error) {
+	v.refreshing.Lock()
+	defer v.refreshing.Unlock()
 	gone := true
 	for i := 0; gone && i < maxListings; i++ {
 		if damaged, gone, err = v.listSegments(ctx); err != nil {
 			return nil, err
 		}
 	}
-	v.rebuild()
 	return damaged, nil
 }
 
+// listSegments makes the listed segments the index. gone says that one was merged
+// away before it was opened.
 func (v *Vault) listSegments(ctx context.Context) (damaged map[string]error, gone bool, err error) {
-	damaged = map[string]error{}
-	present := map[string]*index.Part{}
+	sizes := map[string]int64{}
 	for info, err := range v.st.List(ctx, index.Prefix) {
 		if err != nil {
 			return nil, false, fmt.Errorf("list index: %w", err)
 		}
-		part, ok := v.segments[info.Name]
-		if !ok {
-			part, err = v.loadSegment(ctx, info.Name)
-		}
-		switch {
-		case errors.Is(err, blob.ErrNotFound):
-			gone = true // merged away since it was listed
-		case err != nil && damage(err):
-			damaged[info.Name] = err
-		case err != nil:
-			return nil, false, fmt.Errorf("load index: %w", err)
-		default:
-			present[info.Name] = part
-		}
+		sizes[info.Name] = info.Size
 	}
-	v.segments = present
-	return damaged, gone, nil
-}
-
-func (v *Vault) rebuild() {
-	parts := make([]*index.Part, 0, len(v.segments)+1)
-	if v.rescued != nil {
-		parts = append(parts, v.rescued)
-	}
-	for _, p := range v.segments {
-		parts = append(parts, p)
-	}
-	v.set = index.NewSet(parts...)
-}
-
-func (v *Vault) loadSegment(ctx context.Context, name string) (*index.Part, error) {
-	data, err := v.st.Get(ctx, name, index.MaxSegment)
-	if err != nil {
-		return nil, err
-	}
-	return index.Decode(v.ring, name, data, v.maxPlain())
-}
-
-// rescue reads the tables of contents of the packs that no segment covers, so
-// that a lost or damaged segment loses no data.
-func (v *Vault) rescue(ctx context.Context) error {
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	contents, _, err := v.uncovered(ctx, pack.Prefix, v.set)
-	if err != nil || len(contents) == 0 {
+	known := maps.Clone(v.segments)
+	v.mu.Unlock()
+	o := opening{v: v, present: map[string]*index.Segment{}, damaged: map[string]error{}}
+	for name := range sizes {
+		if s, ok := known[name]; ok {
+			o.present[name] = s
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(openAtOnce)
+	for name, size := range sizes {
+		if _, ok := known[name]; !ok {
+			g.Go(func() error { return o.open(ctx, name, size) })
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return nil, false, fmt.Errorf("load index: %w", err)
+	}
+	v.install(known, o.present)
+	if v.cache != nil {
+		v.cache.Keep(slices.Collect(maps.Keys(sizes)))
+	}
+	return o.damaged, o.gone, nil
+}
+
+// opening collects the segments that are opened side by side.
+type opening struct {
+	v *Vault
+
+	mu      sync.Mutex
+	present map[string]*index.Segment
+	damaged map[string]error
+	gone    bool
+}
+
+func (o *opening) open(ctx context.Context, name string, size int64) error {
+	s, err := index.Open(ctx, o.v.source(name, size))
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case errors.Is(err, blob.ErrNotFound):
+		o.gone = true // merged away since it was listed
+	case err != nil && damage(err):
+		o.damaged[name] = err
+	case err != nil:
 		return err
+	default:
+		o.present[name] = s
 	}
-	if v.rescued != nil {
-		v.rescued = index.Join(v.rescued, index.NewPart(contents))
-	} else {
-		v.rescued = index.NewPart(contents)
-	}
-	v.rebuild()
 	return nil
 }
 
-// uncovered returns what lies in the packs below a prefix that the set does not
-// know, and the bytes of all packs there. A pack whose table of contents cannot
-// be read is left out.
-func (v *Vault) uncovered(ctx context.Context, prefix string, set *index.Set) ([]index.Contents, int64, error) {
-	known := map[string]bool{}
-	for p := range set.Packs {
-		known[p.Name()] = true
-	}
-	var found []blob.Info
-	var total int64
-	for info, err := range v.st.List(ctx, prefix) {
-		if err != nil {
-			return nil, 0, fmt.Errorf("list packs: %w", err)
-		}
-		total += info.Size
-		if !known[info.Name] {
-			found = append(found, info)
-		}
-	}
-	var contents []index.Contents
-	for _, info := range found {
-		p, entries, err := pack.ReadTOC(ctx, v.st, v.ring, info.Name, info.Size, v.maxPlain())
-		if err != nil && !damage(err) {
-			return nil, 0, err
-		}
-		if err == nil {
-			contents = append(contents, index.Contents{Info: p, Entries: entries})
-		}
-	}
-	return contents, total, nil
+func (v *Vault) source(name string, size int64) index.Source {
+	return index.Source{Keys: v.ring, Name: name, Size: size, MaxPlain: v.maxPlain(), Blocks: v.blocks, Cache: v.cache,
+		Read: func(ctx context.Context, p []byte, off int64) error { return v.st.ReadAt(ctx, name, p, off) }}
 }
 
-// putSegment seals a part as a new segment and returns its size in bytes.
-func (v *Vault) putSegment(ctx context.Context, session string, part *index.Part) (int64, error) {
+// install makes the listed segments the index. What was put since known was taken
+// stays.
+func (v *Vault) install(known, present map[string]*index.Segment) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for name, s := range v.segments {
+		if _, ok := known[name]; !ok {
+			present[name] = s
+		}
+	}
+	same := maps.Equal(v.segments, present)
+	v.segments = present
+	if !same {
+		v.rebuild()
+	}
+}
+
+// rebuild makes the set anew. v.mu is held.
+func (v *Vault) rebuild() {
+	members := make([]index.Lookup, 0, len(v.segments)+1)
+	if v.rescued != nil {
+		members = append(members, v.rescued)
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.segments)) {
+		members = append(members, v.segments[name])
+	}
+	v.set = index.NewSet(members...)
+}
+
+// discard gives up a segment that proved damaged when it was read, until it is
+// listed again, so that rescue finds its packs. Other errors are left to the caller.
+func (v *Vault) discard(err error) {
+	bad, ok := errors.AsType[*index.SegmentError](err)
+	if !ok || !damage(err) || errors.Is(err, blob.ErrNotFound) { // one that is gone was merged: a listing tells
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	name := bad.Segment.Name()
+	if v.segments[name] != bad.Segment {
+		return
+	}
+	delete(v.segments, name)
+	v.rebuild()
+}
+
+// fill makes lookups of chunks that are not there cheap, as writers need it. It
+// proves the segments that were not filled before.
+func (v *Vault) fill(ctx context.Context) error {
+	v.mu.Lock()
+	segments := slices.Collect(maps.Values(v.segments))
+	v.mu.Unlock()
+	budget := filterEntries
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(fillAtOnce)
+	for _, s := range segments {
+		budget -= s.Len()
+		memory := budget >= 0
+		g.Go(func() error {
+			err := s.Fill(gctx, memory)
+			if err != nil && damage(err) {
+				v.discard(&index.SegmentError{Segment: s, Err: err})
+				return nil
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("load index: %w", err)
+	}
+	return nil
+}
+
+// putSegment seals a part as a new segment, and returns it and its size in bytes.
+func (v *Vault) putSegment(ctx context.Context, session string, part *index.Part) (*index.Segment, int64, error) {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails
 	name := index.Prefix + session + "/" + hex.EncodeToString(id[:])
 	data, err := index.Encode(v.ring, seal.NewHeader(seal.Index, v.ring.Current()), name, part)
 	if err != nil {
-		return 0, fmt.Errorf("put index: %w", err)
+		return nil, 0, fmt.Errorf("put index: %w", err)
 	}
 	if err := v.st.PutNew(ctx, name, data); err != nil {
-		return 0, fmt.Errorf("put index: %w", err)
+		return nil, 0, fmt.Errorf("put index: %w", err)
+	}
+	s, err := index.OpenFrom(v.source(name, int64(len(data))), data)
+	if err != nil {
+		return nil, 0, fmt.Errorf("put index: %w", err)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.segments[name] = part
-	v.set = v.set.With(part)
-	return int64(len(data)), nil
+	v.segments[name] = s
+	v.set = v.set.With(s)
+	return s, int64(len(data)), nil
 }

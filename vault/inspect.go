@@ -2,10 +2,13 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
+	"holdfast/vault/blob"
 	"holdfast/vault/chunk"
 	"holdfast/vault/index"
 	"holdfast/vault/pack"
@@ -20,42 +23,125 @@ type Inspection struct {
 	Segments        int
 	DamagedSegments map[string]error
 
-	v     *Vault
-	set   *index.Set
-	packs map[string]int64
-	loose map[string]bool // packs that no readable segment covers
+	v        *Vault
+	segments map[string]segmentUse
+	parts    []*index.Part // what the index says, whole, the newest last
+	packs    map[string]int64
+	loose    map[string]bool // packs that no readable segment covers
 	// damaged packs were found so before: MarkDamaged.
 	damaged map[string]bool
 }
 
-// Inspect loads the index anew and lists the packs.
+// segmentUse says how many entries a segment has in which packs.
+type segmentUse struct {
+	entries int
+	packs   []packUse
+}
+
+type packUse struct {
+	name    string
+	entries int
+}
+
+// Above so many parts they are merged, so that a lookup stays a few searches.
+const maxParts = 12
+
+// Inspect reads the whole index anew from the storage, and lists the packs. It
+// takes 52 bytes of memory for each chunk the index knows, twice that for a moment.
 func (v *Vault) Inspect(ctx context.Context) (*Inspection, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	damaged, err := v.refreshLocked(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("inspect vault: %w", err)
+	return v.inspect(ctx, (*index.Segment).Part)
+}
+
+// inspect is Inspect with the segments read as a collection may: from copies on
+// this machine, which are proved as the stored ones are.
+func (v *Vault) inspect(ctx context.Context, read func(*index.Segment, context.Context) (*index.Part, error)) (*Inspection, error) {
+	in := &Inspection{v: v, segments: map[string]segmentUse{}, packs: map[string]int64{}, loose: map[string]bool{}}
+	for i, gone := 0, true; gone && i < maxListings; i++ {
+		var err error
+		if in.DamagedSegments, err = v.refreshed(ctx); err != nil {
+			return nil, fmt.Errorf("inspect vault: %w", err)
+		}
+		if gone, err = in.load(ctx, read); err != nil {
+			return nil, fmt.Errorf("inspect vault: %w", err)
+		}
 	}
-	in := &Inspection{v: v, Segments: len(v.segments) + len(damaged), DamagedSegments: damaged, packs: map[string]int64{}}
 	for info, err := range v.st.List(ctx, pack.Prefix) {
 		if err != nil {
 			return nil, fmt.Errorf("inspect vault: %w", err)
 		}
 		in.packs[info.Name] = info.Size
 	}
-	contents, _, err := v.uncovered(ctx, pack.Prefix, v.set)
+	known := index.NewSet()
+	for _, p := range in.parts {
+		known = known.With(p)
+	}
+	contents, _, err := v.uncovered(ctx, pack.Prefix, known)
 	if err != nil {
 		return nil, fmt.Errorf("inspect vault: %w", err)
 	}
 	if in.damaged, err = v.distrusted(ctx); err != nil {
 		return nil, fmt.Errorf("inspect vault: %w", err)
 	}
-	in.loose = make(map[string]bool, len(contents))
 	for _, c := range contents {
 		in.loose[c.Info.Name()] = true
 	}
-	in.set = v.set.With(index.NewPart(contents))
+	if in.parts = append(in.parts, index.NewPart(contents)); len(in.parts) > maxParts {
+		in.parts = []*index.Part{index.Join(in.parts...)}
+	}
 	return in, nil
+}
+
+// load reads every segment whole; gone says that one was merged away meanwhile.
+func (in *Inspection) load(ctx context.Context, read func(*index.Segment, context.Context) (*index.Part, error)) (gone bool, err error) {
+	in.v.mu.Lock()
+	segments := maps.Clone(in.v.segments)
+	rescued := in.v.rescued
+	in.v.mu.Unlock()
+	in.parts = nil
+	clear(in.segments)
+	if rescued != nil {
+		in.parts = append(in.parts, rescued)
+	}
+	for _, name := range slices.Sorted(maps.Keys(segments)) {
+		part, err := read(segments[name], ctx)
+		switch {
+		case errors.Is(err, blob.ErrNotFound):
+			return true, nil
+		case err != nil && damage(err):
+			in.DamagedSegments[name] = err
+			continue
+		case err != nil:
+			return false, err
+		}
+		in.parts = append(in.parts, part)
+		in.segments[name] = useOf(part)
+	}
+	in.Segments = len(in.segments) + len(in.DamagedSegments)
+	return false, nil
+}
+
+func useOf(part *index.Part) segmentUse {
+	use := segmentUse{len(part.Entries), make([]packUse, len(part.Packs))}
+	for i, info := range part.Packs {
+		use.packs[i].name = info.Name()
+	}
+	for i := range part.Entries {
+		use.packs[part.Entries[i].Pack].entries++
+	}
+	return use
+}
+
+// all yields every place of a chunk, the newest part's first.
+func (in *Inspection) all(id chunk.ID) iter.Seq2[pack.Info, pack.Entry] {
+	return func(yield func(pack.Info, pack.Entry) bool) {
+		for _, part := range slices.Backward(in.parts) {
+			for info, e := range part.All(id) {
+				if !yield(info, e) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Packs are the names of the stored packs, ascending.
@@ -67,9 +153,11 @@ func (in *Inspection) PackSize(name string) int64 { return in.packs[name] }
 // CutPacks are the stored packs, ascending, that are not as long as the index says.
 func (in *Inspection) CutPacks() []string {
 	cut := map[string]bool{}
-	for info := range in.set.Packs {
-		if size, ok := in.packs[info.Name()]; ok && size != int64(info.Size) {
-			cut[info.Name()] = true
+	for _, part := range in.parts {
+		for _, info := range part.Packs {
+			if size, ok := in.packs[info.Name()]; ok && size != int64(info.Size) {
+				cut[info.Name()] = true
+			}
 		}
 	}
 	return slices.Sorted(maps.Keys(cut))
@@ -78,7 +166,7 @@ func (in *Inspection) CutPacks() []string {
 // Places yields the places of a chunk that the stored packs are long enough to
 // hold, with the names of these packs.
 func (in *Inspection) Places(kind chunk.Kind, id chunk.ID, yield func(name string, e pack.Entry) bool) {
-	for info, e := range in.set.All(id) {
+	for info, e := range in.all(id) {
 		name := info.Name()
 		if e.Kind == kind && in.packs[name] >= int64(e.Offset)+int64(e.Sealed) && !yield(name, e) {
 			return
@@ -105,7 +193,7 @@ func (in *Inspection) VerifyChunk(ctx context.Context, name string, e pack.Entry
 		return err
 	}
 	defer in.v.scratch.Put(s)
-	for info, known := range in.set.All(e.ID) {
+	for info, known := range in.all(e.ID) {
 		if info.Name() == name && known == e {
 			_, err := in.v.fetchAt(ctx, info, e, s)
 			return err

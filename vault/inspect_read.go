@@ -22,7 +22,7 @@ func (in *Inspection) Fetch(ctx context.Context, kind chunk.Kind, id chunk.ID) (
 	}
 	defer in.v.scratch.Put(s)
 	err = fmt.Errorf("%w: %v", ErrMissing, id)
-	for info, e := range in.set.All(id) {
+	for info, e := range in.all(id) {
 		if _, stored := in.packs[info.Name()]; e.Kind != kind || !stored {
 			continue
 		}
@@ -65,8 +65,10 @@ func (in *Inspection) Loose() int { return len(in.loose) }
 // own tables tell what is in them.
 func (in *Inspection) Uncovered() []string {
 	known := map[string]bool{}
-	for p := range in.set.Packs {
-		known[p.Name()] = true
+	for _, part := range in.parts {
+		for _, p := range part.Packs {
+			known[p.Name()] = true
+		}
 	}
 	return slices.DeleteFunc(in.Packs(), func(name string) bool { return known[name] })
 }

@@ -10,17 +10,13 @@ import (
 	"holdfast/vault/tree"
 )
 
-// A reader keeps so many decoded bytes for small reads near each other.
-const readCache = 4 << 20
-
 // ImageReader reads one image. It is safe for concurrent use.
 type ImageReader struct {
-	v      *Vault
-	ctx    context.Context //nolint:containedctx // io.ReaderAt has no place for one
-	im     Image
-	cs     int64
-	root   tree.Root
-	chunks *cache[uint64, []byte]
+	v    *Vault
+	ctx  context.Context //nolint:containedctx // io.ReaderAt has no place for one
+	im   Image
+	cs   int64
+	root tree.Root
 }
 
 // OpenImage opens an image for reading, after looking at the index anew. ctx
@@ -30,8 +26,7 @@ func (v *Vault) OpenImage(ctx context.Context, im Image) (*ImageReader, error) {
 		return nil, fmt.Errorf("open image %s: %w", im.Name, err)
 	}
 	cs := int64(v.params.ChunkSize)
-	return &ImageReader{v: v, ctx: ctx, im: im, cs: cs, root: tree.Root{ID: im.Root, Chunks: chunks(im.Size, cs)},
-		chunks: newCache[uint64, []byte](max(2, int(readCache/cs)))}, nil
+	return &ImageReader{v: v, ctx: ctx, im: im, cs: cs, root: tree.Root{ID: im.Root, Chunks: chunks(im.Size, cs)}}, nil
 }
 
 // Size is the image's size in bytes.
@@ -61,27 +56,26 @@ func (r *ImageReader) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (r *ImageReader) readChunk(i uint64, in int64, p []byte) error {
-	plain, ok := r.chunks.get(i)
-	if !ok {
-		var err error
-		if plain, err = r.load(i); err != nil {
-			return r.blame(i, i+1, err)
-		}
-		r.chunks.put(i, plain)
+	id, err := tree.Lookup(r.ctx, nodeReader{r.v}, r.root, i)
+	if err != nil {
+		return r.blame(i, i+1, err)
 	}
-	if plain == nil {
+	if id.IsZero() {
 		clear(p)
 		return nil
+	}
+	plain, err := r.v.decoded.get(r.ctx, id, func() ([]byte, error) { return r.load(id) })
+	if err == nil && int64(len(plain)) != r.length(i) {
+		err = ErrContent
+	}
+	if err != nil {
+		return r.blame(i, i+1, err)
 	}
 	copy(p, plain[in:])
 	return nil
 }
 
-func (r *ImageReader) load(i uint64) ([]byte, error) {
-	id, err := tree.Lookup(r.ctx, nodeReader{r.v}, r.root, i)
-	if err != nil || id.IsZero() {
-		return nil, err
-	}
+func (r *ImageReader) load(id chunk.ID) ([]byte, error) {
 	s, err := r.v.borrow()
 	if err != nil {
 		return nil, err
@@ -90,9 +84,6 @@ func (r *ImageReader) load(i uint64) ([]byte, error) {
 	plain, err := r.v.fetch(r.ctx, chunk.Data, id, s)
 	if err != nil {
 		return nil, err
-	}
-	if int64(len(plain)) != r.length(i) {
-		return nil, ErrContent
 	}
 	return append([]byte(nil), plain...), nil
 }

@@ -104,7 +104,10 @@ func (rs *restore) run(ctx context.Context) error {
 
 // flush writes the collected chunks out; offset is where they end.
 func (rs *restore) flush(ctx context.Context, offset int64) error {
-	runs := rs.plan()
+	runs, err := rs.plan(ctx)
+	if err != nil {
+		return err
+	}
 	rs.refs = rs.refs[:0]
 	next := make(chan run)
 	g, ctx := errgroup.WithContext(ctx)

@@ -97,14 +97,9 @@ func (v *Vault) needs(ctx context.Context, m Manifest) ([]string, error) {
 		}
 	}
 	names := []string{paramsName}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for name, part := range v.segments {
-		for _, info := range part.Packs {
-			if packs[info.Name()] {
-				names = append(names, name)
-				break
-			}
+	for name, s := range in.segments {
+		if slices.ContainsFunc(s.packs, func(use packUse) bool { return packs[use.name] }) {
+			names = append(names, name)
 		}
 	}
 	for name := range packs {

@@ -27,20 +27,23 @@ type run struct {
 }
 
 // plan sorts the collected chunks by their places into runs.
-func (rs *restore) plan() []run {
+func (rs *restore) plan(ctx context.Context) ([]run, error) {
 	type located struct {
 		ref
 		name string
 		info pack.Info
 		e    pack.Entry
 	}
-	set := rs.r.v.current()
 	all := make([]located, 0, len(rs.refs))
 	for _, r := range rs.refs {
 		l := located{ref: r}
-		if info, e, ok := set.Find(r.id); ok && e.Kind == chunk.Data {
-			l.name, l.info, l.e = info.Name(), info, e
-		} else {
+		p, ok, err := rs.r.v.locate(ctx, chunk.Data, r.id)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("read image %s: %w", rs.r.im.Name, err)
+		case ok:
+			l.name, l.info, l.e = p.Pack.Name(), p.Pack, p.Entry
+		default:
 			l.e.ID = r.id
 		}
 		all = append(all, l)
@@ -55,7 +58,7 @@ func (rs *restore) plan() []run {
 			runs = append(runs, run{name: l.name, info: l.info, places: []place{{l.e, []uint64{l.i}}}})
 		}
 	}
-	return runs
+	return runs, nil
 }
 
 // extend adds a chunk to the run if it lies near enough.

@@ -47,8 +47,11 @@ type Session struct {
 	adopted  int64
 	uploads  sync.WaitGroup
 
+	usable func(pack.Info) bool // of the packs that were there when the session began
+
 	mu        sync.Mutex
 	set       *index.Set
+	own       []index.Lookup        // what the set knows besides
 	fresh     map[chunk.ID]struct{} // claimed here, not yet in set
 	pending   []index.Contents      // durable, not yet in a segment
 	entries   int                   // in pending
@@ -118,6 +121,9 @@ func (v *Vault) begin(ctx context.Context, id string) (*Session, error) {
 // newSession takes over the packs of a predecessor. Packs for which usable is
 // false are as if they were not there.
 func (v *Vault) newSession(ctx context.Context, id string, usable func(pack.Info) bool) (*Session, error) {
+	if err := v.fill(ctx); err != nil {
+		return nil, err
+	}
 	s := &Session{v: v, id: id, fresh: map[chunk.ID]struct{}{}}
 	if err := s.adopt(ctx, usable); err != nil {
 		return nil, err
@@ -156,14 +162,15 @@ func (v *Vault) mark(ctx context.Context, id string) error {
 // index says of packs that are gone or cut short, so that their chunks are
 // stored again.
 func (s *Session) adopt(ctx context.Context, allowed func(pack.Info) bool) error {
-	sizes := map[string]int64{}
+	sizes := map[packKey]int64{}
 	for info, err := range s.v.st.List(ctx, pack.Prefix) {
 		if err != nil {
 			return fmt.Errorf("list packs: %w", err)
 		}
-		sizes[info.Name] = info.Size
+		sizes[keyOf(info.Name)] = info.Size
 	}
-	s.set = s.v.current().Without(func(p pack.Info) bool { return sizes[p.Name()] == int64(p.Size) && allowed(p) })
+	s.usable = func(p pack.Info) bool { return sizes[keyOf(p.Name())] == int64(p.Size) && allowed(p) }
+	s.set = s.v.current().Only(s.usable)
 	contents, total, err := s.v.uncovered(ctx, pack.Prefix+s.id+"/", s.set)
 	if err != nil {
 		return err
@@ -171,7 +178,7 @@ func (s *Session) adopt(ctx context.Context, allowed func(pack.Info) bool) error
 	s.adopted = total
 	contents = slices.DeleteFunc(contents, func(c index.Contents) bool { return !allowed(c.Info) })
 	if len(contents) > 0 {
-		s.set = s.set.With(index.NewPart(contents))
+		s.know(index.NewPart(contents))
 		s.pending = contents
 		for _, c := range contents {
 			s.entries += len(c.Entries)
@@ -188,20 +195,6 @@ func (s *Session) Adopted() int64 { return s.adopted }
 func (s *Session) Uploaded() int64 { return s.uploaded.Load() }
 
 func (s *Session) fail(err error) { s.cancel(err) }
-
-// claim reports whether the caller is the one to store the chunk.
-func (s *Session) claim(id chunk.ID) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.fresh[id]; ok {
-		return false
-	}
-	if _, _, ok := s.set.Find(id); ok {
-		return false
-	}
-	s.fresh[id] = struct{}{}
-	return true
-}
 
 // durable takes note of a pack that is safe, and writes a segment when there is
 // enough for one.
@@ -229,14 +222,14 @@ func (s *Session) index(batch []index.Contents) error {
 		return nil
 	}
 	part := index.NewPart(batch)
-	n, err := s.v.putSegment(s.ctx, s.id, part)
+	segment, n, err := s.v.putSegment(s.ctx, s.id, part)
 	if err != nil {
 		return err
 	}
 	s.uploaded.Add(n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.set = s.set.With(part)
+	s.know(segment)
 	for _, e := range part.Entries {
 		delete(s.fresh, e.ID)
 	}

@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
@@ -53,7 +54,8 @@ func TestForgedContent(t *testing.T) {
 	}
 }
 
-// An index whose entries lie over one another, or point at other chunks.
+// An index whose entries lie over one another, or point at other chunks: an error,
+// or the right bytes by the packs' own tables of contents, never others.
 func TestForgedIndex(t *testing.T) {
 	disk := noisy(61, 20)
 	for name, twist := range map[string]func(es []pack.Entry){
@@ -106,8 +108,12 @@ func TestForgedIndex(t *testing.T) {
 				t.Fatal(err)
 			}
 			var damaged *vault.DamagedError
-			if _, err := restore(t.Context(), again, "b1"); !errors.As(err, &damaged) {
-				t.Fatalf("restore: %v", err)
+			got, err := restore(t.Context(), again, "b1")
+			if err == nil && !bytes.Equal(got, disk) || err != nil && !errors.As(err, &damaged) {
+				t.Fatalf("restore: %v, right bytes: %v", err, bytes.Equal(got, disk))
+			}
+			if err != nil && name != "other kind" {
+				t.Errorf("the packs' own tables did not serve: %v", err)
 			}
 		})
 	}

@@ -9,9 +9,12 @@ import (
 	"time"
 
 	"holdfast/vault/blob"
+	"holdfast/vault/chunk"
 	"holdfast/vault/index"
 	"holdfast/vault/keys"
+	"holdfast/vault/lru"
 	"holdfast/vault/manifest"
+	"holdfast/vault/seal"
 )
 
 // Manifest describes one completed backup.
@@ -30,13 +33,18 @@ type Vault struct {
 	ring   *keyring
 	params Params
 
-	mu       sync.Mutex
-	segments map[string]*index.Part // by blob name
-	rescued  *index.Part            // of packs that no readable segment covers
-	set      *index.Set
+	refreshing sync.Mutex // held while the index is listed
+	mu         sync.Mutex
+	segments   map[string]*index.Segment // by blob name
+	rescued    *index.Part               // of packs that no readable segment covers
+	set        *index.Set
 
-	boxes   *cache[boxKey, boxValue]
-	nodes   *cache[nodeKey, []byte]
+	cache   *index.Cache // nil for none
+	blocks  *index.Blocks
+	near    tables
+	decoded decodedChunks
+	boxes   *lru.Cache[[32]byte, *seal.Box] // by salt, which no two packs share
+	nodes   *lru.Cache[chunk.ID, []byte]
 	scratch sync.Pool // of *scratch
 }
 
@@ -58,7 +66,7 @@ type Config struct {
 
 // Init makes a vault in an empty storage: the keys first, vault.json last. A
 // vault that is there already is blob.ErrExists; one left half made is completed.
-func Init(ctx context.Context, st blob.Storage, c Config) (*Vault, error) {
+func Init(ctx context.Context, st blob.Storage, c Config, options ...Option) (*Vault, error) {
 	now := time.Now
 	if c.Now != nil {
 		now = c.Now
@@ -88,7 +96,7 @@ func Init(ctx context.Context, st blob.Storage, c Config) (*Vault, error) {
 	if err := st.PutNew(ctx, paramsName, data); err != nil {
 		return nil, fmt.Errorf("init vault: %w", err)
 	}
-	return newVault(st, c.Ring, params), nil
+	return newVault(st, c.Ring, params, options)
 }
 
 func (c Config) check() error {
@@ -103,7 +111,7 @@ func (c Config) check() error {
 
 // Open opens the vault in a storage with its account's ring. It reads vault.json
 // only. No vault is ErrNoVault; another account's ring, or damage, ErrFormat.
-func Open(ctx context.Context, st blob.Storage, ring keys.Ring) (*Vault, error) {
+func Open(ctx context.Context, st blob.Storage, ring keys.Ring, options ...Option) (*Vault, error) {
 	data, err := st.Get(ctx, paramsName, maxParams)
 	if errors.Is(err, blob.ErrNotFound) {
 		return nil, fmt.Errorf("open vault: %w", ErrNoVault)
@@ -115,14 +123,20 @@ func Open(ctx context.Context, st blob.Storage, ring keys.Ring) (*Vault, error) 
 	if err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
 	}
-	return newVault(st, ring, params), nil
+	return newVault(st, ring, params, options)
 }
 
-func newVault(st blob.Storage, ring keys.Ring, params Params) *Vault {
-	v := &Vault{st: st, ring: newKeyring(ring), params: params, segments: map[string]*index.Part{}, set: index.NewSet(),
-		boxes: newCache[boxKey, boxValue](1024), nodes: newCache[nodeKey, []byte](512)}
+func newVault(st blob.Storage, ring keys.Ring, params Params, options []Option) (*Vault, error) {
+	v := &Vault{st: st, ring: newKeyring(ring), params: params, segments: map[string]*index.Segment{}, set: index.NewSet(),
+		blocks: index.NewBlocks(indexBlocks), decoded: newDecodedChunks(decodedBytes),
+		boxes: lru.New[[32]byte, *seal.Box](maxBoxes), nodes: lru.New[chunk.ID, []byte](nodeBytes)}
 	v.scratch.New = func() any { return newScratch(ring, params.ChunkSize) }
-	return v
+	for _, o := range options {
+		if err := o(v); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
 }
 
 // Params returns the vault's parameters.

@@ -143,8 +143,8 @@ func (w *imageWriter) PutNode(_ context.Context, data []byte) (chunk.ID, error) 
 	}
 	defer w.s.v.scratch.Put(sc)
 	id := sc.hash.Sum(chunk.Node, data)
-	if !w.s.claim(id) {
-		return id, nil
+	if mine, err := w.s.claim(id); err != nil || !mine {
+		return id, err
 	}
 	w.stored.Add(int64(len(data)))
 	err = w.s.meta.add(chunk.Node, id, chunk.Raw, data, len(data))
@@ -236,8 +236,8 @@ func (w *imageWriter) store(p []byte) (chunk.ID, error) {
 	}
 	defer w.s.v.scratch.Put(sc)
 	id := sc.hash.Sum(chunk.Data, p)
-	if !w.s.claim(id) {
-		return id, nil
+	if mine, err := w.s.claim(id); err != nil || !mine {
+		return id, err
 	}
 	codec, payload := sc.enc.Encode(p)
 	w.stored.Add(int64(len(payload)))

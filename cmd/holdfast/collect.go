@@ -14,6 +14,7 @@ import (
 	"holdfast"
 	"holdfast/store"
 	"holdfast/vault"
+	"holdfast/vault/blob"
 )
 
 // A collection whose backups came and went meanwhile is planned anew so often.
@@ -27,6 +28,7 @@ type collection struct {
 	Frees     int64                 `json:"frees"` // bytes
 	Collected *vault.Collected      `json:"collected,omitempty"`
 	Waiting   []string              `json:"waitingFor,omitempty"`
+	Leftovers int                   `json:"leftoversRemoved,omitempty"` // of writers that died
 }
 
 func collectCommand() *cobra.Command {
@@ -103,13 +105,19 @@ func (in *installation) collectVault(ctx context.Context, a holdfast.Account, dr
 	if err != nil {
 		return err
 	}
+	left := 0
+	if !dry {
+		if left, err = blob.Sweep(ctx, st); err != nil {
+			return fmt.Errorf("sweep: %w", err)
+		}
+	}
 	o := vault.CollectOptions{Wait: wait, Session: in.sessionState(ctx)}
 	for range collectRounds {
 		p, err := v.PlanCollection(ctx, o)
 		if err != nil {
 			return err
 		}
-		c := collection{Account: a.ID, Name: a.Name, Plan: brief(p), Frees: p.Frees()}
+		c := collection{Account: a.ID, Name: a.Name, Plan: brief(p), Frees: p.Frees(), Leftovers: left}
 		if dry || p.Empty() {
 			return tell(c)
 		}

@@ -62,7 +62,7 @@ func (v *vaults) unlock(ctx context.Context, account holdfast.AccountID, st blob
 	if err != nil {
 		return nil, fmt.Errorf("the vault of account %s: %w", account, err)
 	}
-	opened, err := vault.Open(ctx, st, ring)
+	opened, err := vault.Open(ctx, st, ring, v.indexCache(account, v.vaultPlace(account)))
 	if err != nil {
 		return nil, err
 	}

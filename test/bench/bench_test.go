@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,6 +27,10 @@ func sum(t *testing.T, path string) string {
 // The disk and its changes are the same everywhere, or figures of two machines
 // cannot be compared.
 func TestDiskIsTheSameEverywhere(t *testing.T) {
+	h := sha256.Sum256(fmt.Append(nil, layout(8<<30)))
+	if got := hex.EncodeToString(h[:8]); got != "002728a0966e5960" {
+		t.Errorf("the layout of 8 GiB is %s", got)
+	}
 	path := filepath.Join(t.TempDir(), "disk")
 	if err := makeDisk(path, smallDisk, smallDisk); err != nil {
 		t.Fatal(err)

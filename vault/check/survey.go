@@ -11,6 +11,11 @@ import (
 // The damages listed for one vault; more are only counted.
 const maxDamages = 10_000
 
+// Damaged subtrees that backups share are walked again for each, since where they
+// lie differs, but so many nodes of them in all: a few nodes can be made to stand
+// for 2⁴⁰ chunks. Later ones are lost as a whole.
+const maxAgain = 1 << 13
+
 // Damage is an extent of a backup that cannot be read. Without an image it is the
 // whole backup.
 type Damage struct {
@@ -43,7 +48,10 @@ type Survey struct {
 	More    int // not listed
 
 	clean map[visit]bool // subtrees found whole
-	stack []int          // damages counted when the open nodes were entered
+	torn  map[visit]error
+	again int   // nodes of torn subtrees that were entered once more
+	last  error // of the last damage
+	stack []int // damages counted when the open nodes were entered
 }
 
 // Place is where a chunk belongs.
@@ -76,7 +84,7 @@ func (s *Survey) Image(ctx context.Context, backup string, im vault.Image) error
 		return err
 	}
 	if s.clean == nil {
-		s.clean = map[visit]bool{}
+		s.clean, s.torn = map[visit]bool{}, map[visit]error{}
 	}
 	s.stack = s.stack[:0]
 	var last chunk.ID
@@ -84,6 +92,12 @@ func (s *Survey) Image(ctx context.Context, backup string, im vault.Image) error
 		Node: func(id chunk.ID, from, to uint64) error {
 			if s.clean[visit{id, to - from}] {
 				return tree.ErrSkip
+			}
+			if err := s.torn[visit{id, to - from}]; err != nil {
+				if s.again++; s.again > maxAgain {
+					s.blame(backup, im, from, to, err)
+					return tree.ErrSkip
+				}
 			}
 			last = id
 			if s.Enter != nil {
@@ -96,6 +110,8 @@ func (s *Survey) Image(ctx context.Context, backup string, im vault.Image) error
 			top := len(s.stack) - 1
 			if s.stack[top] == s.count() {
 				s.clean[visit{id, to - from}] = true
+			} else {
+				s.torn[visit{id, to - from}] = s.last
 			}
 			s.stack = s.stack[:top]
 		},
@@ -123,6 +139,7 @@ func (s *Survey) Image(ctx context.Context, backup string, im vault.Image) error
 
 func (s *Survey) blame(backup string, im vault.Image, from, to uint64, err error) {
 	cs := int64(s.ChunkSize)
+	s.last = err
 	off := int64(from) * cs           //nolint:gosec // below the image's size
 	end := min(int64(to)*cs, im.Size) //nolint:gosec // below the image's size
 	s.damage(Damage{backup, im.Name, off, end - off, err.Error()})

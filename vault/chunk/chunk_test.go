@@ -76,29 +76,39 @@ func code(seed uint64) []byte {
 	return p[:size]
 }
 
-// What stays long is worth the thorough level, from the second such chunk on;
-// what becomes short, and noise, is not.
+// What stays long gets the thorough level; what becomes short, the fast one,
+// after one chunk at most.
 func TestThoroughWhereItPays(t *testing.T) {
 	e, _ := codec(t)
 	length := func(p []byte) int {
 		_, payload := e.Encode(p)
 		return len(payload)
 	}
-	hard, easy, noise := code(1), bytes.Repeat([]byte("some text, "), size/11), make([]byte, size)
-	r := rand.New(rand.NewPCG(1, 1))
-	for i := range noise {
-		noise[i] = byte(r.Uint32())
-	}
-	first, second := length(hard), length(hard)
-	if first < size*4/10 || second >= first {
-		t.Fatalf("machine code takes %d, then %d bytes of %d", first, second, size)
-	}
-	for name, p := range map[string][]byte{"text": easy, "noise": noise} {
-		length(hard)
-		length(p)
-		if n := length(hard); n != first {
-			t.Errorf("after %s machine code takes %d bytes, at first %d", name, n, first)
+	level := func(l zstd.EncoderLevel, p []byte) int {
+		z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(l), zstd.WithEncoderCRC(false), zstd.WithWindowSize(size), zstd.WithSingleSegment(true))
+		if err != nil {
+			t.Fatal(err)
 		}
+		return len(z.EncodeAll(p, nil))
+	}
+	hard, easy := code(1), code(2)
+	copy(easy[size/3:], easy[:size/3])
+	copy(easy[size/3*2:], easy[:size/3])
+	fastHard, fastEasy := level(zstd.SpeedFastest, hard), level(zstd.SpeedFastest, easy)
+	thoroughHard := level(zstd.SpeedDefault, hard)
+	if fastHard < size*4/10 || thoroughHard >= fastHard || fastEasy > size*4/10 || level(zstd.SpeedDefault, easy) == fastEasy {
+		t.Fatalf("the samples do not tell the levels apart: %d, %d; %d", fastHard, thoroughHard, fastEasy)
+	}
+	for range 3 {
+		if n := length(easy); n != fastEasy {
+			t.Errorf("the easy chunk takes %d bytes, at the fast level %d", n, fastEasy)
+		}
+		for range 2 {
+			if n := length(hard); n != thoroughHard {
+				t.Errorf("the hard chunk takes %d bytes, at the thorough level %d", n, thoroughHard)
+			}
+		}
+		length(easy)
 	}
 }
 

@@ -36,7 +36,7 @@ const (
 // Encoder compresses chunks. It is not safe for concurrent use.
 type Encoder struct {
 	fast, thorough *zstd.Encoder
-	hard           bool // the last chunk was worth the thorough level; the next is likely alike
+	hard           bool // the last chunk was worth the thorough level: the next likely is, and need not be tried
 	buf            []byte
 }
 
@@ -61,21 +61,29 @@ func newZstd(max int, level zstd.EncoderLevel) (*zstd.Encoder, error) {
 // Encode returns a payload that is valid until the next call and may be the
 // plaintext itself: what hardly shrinks is kept raw.
 func (e *Encoder) Encode(plain []byte) (Codec, []byte) {
-	level := e.fast
-	if e.hard {
-		level = e.thorough
-	}
+	before := e.hard
 	e.hard = false
 	if !compressible(plain) {
 		return Raw, plain
 	}
+	level := e.fast
+	if before {
+		level = e.thorough
+	}
 	e.buf = level.EncodeAll(plain, e.buf[:0])
-	if len(e.buf) >= len(plain)-len(plain)/minSaving { // never as long as the plaintext: the format forbids it
+	e.hard = shrinks(e.buf, plain) && float64(len(e.buf)) > worthThought*float64(len(plain))
+	if e.hard && !before {
+		e.buf = e.thorough.EncodeAll(plain, e.buf[:0])
+	}
+	if !shrinks(e.buf, plain) {
 		return Raw, plain
 	}
-	e.hard = float64(len(e.buf)) > worthThought*float64(len(plain))
 	return Zstd, e.buf
 }
+
+// shrinks reports whether a payload is worth its decoding. It is never as long as
+// the plaintext: the format forbids it.
+func shrinks(payload, plain []byte) bool { return len(payload) < len(plain)-len(plain)/minSaving }
 
 func compressible(p []byte) bool {
 	if len(p) <= samples*sampleSize {

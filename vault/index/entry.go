@@ -4,7 +4,6 @@ package index
 import (
 	"encoding/binary"
 	"errors"
-	"slices"
 
 	"holdfast/vault/chunk"
 	"holdfast/vault/pack"
@@ -50,36 +49,6 @@ func newEntry(e pack.Entry, at uint32) Entry {
 func (e Entry) Unpack() pack.Entry {
 	return pack.Entry{ID: e.ID, Kind: chunk.Kind(e.Meta >> 28), Codec: chunk.Codec(e.Meta >> 24 & 15),
 		Ordinal: e.Ordinal, Offset: e.Offset, Sealed: e.Sealed, Plain: e.Meta & MaxPlain}
-}
-
-// Part is a sorted run of entries with the packs they lie in. It is immutable.
-type Part struct {
-	Entries []Entry
-	Packs   []pack.Info
-}
-
-// NewPart sorts the contents of packs into a part.
-func NewPart(contents []Contents) *Part {
-	n := 0
-	for _, c := range contents {
-		n += len(c.Entries)
-	}
-	p := &Part{Entries: make([]Entry, 0, n), Packs: make([]pack.Info, 0, len(contents))}
-	for _, c := range contents {
-		at := uint32(len(p.Packs)) //nolint:gosec // at most maxPacks
-		p.Packs = append(p.Packs, c.Info)
-		for _, e := range c.Entries {
-			p.Entries = append(p.Entries, newEntry(e, at))
-		}
-	}
-	slices.SortFunc(p.Entries, Entry.compare)
-	return p
-}
-
-// Contents is a pack and what lies in it.
-type Contents struct {
-	Info    pack.Info
-	Entries []pack.Entry
 }
 
 func (e Entry) compare(o Entry) int {

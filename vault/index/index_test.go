@@ -51,14 +51,14 @@ func TestSegment(t *testing.T) {
 		set := NewSet(part)
 		for _, c := range all {
 			for _, e := range c.Entries {
-				info, got, ok := set.Find(e.ID)
-				if !ok || info != c.Info || got != e {
-					t.Fatalf("%v: found %+v in %+v", shape, got, info)
+				p, ok, err := set.Find(t.Context(), e.ID)
+				if !ok || err != nil || p.Pack != c.Info || p.Entry != e {
+					t.Fatalf("%v: found %+v, %v", shape, p, err)
 				}
 			}
 		}
-		if _, _, ok := set.Find(chunk.ID{1}); ok {
-			t.Error("an unknown chunk was found")
+		if _, ok, err := set.Find(t.Context(), chunk.ID{1}); ok || err != nil {
+			t.Errorf("an unknown chunk was found, or %v", err)
 		}
 		if _, err := Decode(ring, "index/s/y", data, maxChunk); !errors.Is(err, seal.ErrSealed) {
 			t.Errorf("under another name: %v", err)
@@ -77,8 +77,18 @@ func TestSegment(t *testing.T) {
 	}
 }
 
-// What a set answers does not depend on how its parts were merged.
-func TestSetMerges(t *testing.T) {
+// known is whether a set finds a chunk, and in which pack.
+func known(t *testing.T, set *Set, id chunk.ID) (pack.Info, bool) {
+	t.Helper()
+	p, ok, err := set.Find(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Pack, ok
+}
+
+// A pack that was excluded stays so, and another place of its chunks serves.
+func TestSetExcludes(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
 	var all []Contents
 	set := NewSet()
@@ -87,32 +97,32 @@ func TestSetMerges(t *testing.T) {
 		all = append(all, c...)
 		set = set.With(NewPart(c))
 	}
-	if len(set.parts) > maxParts+1 {
-		t.Errorf("%d parts", len(set.parts))
-	}
 	// One chunk in two packs: the second counts when the first is not usable.
 	twice := contents(r, 1, 1)
 	twice[0].Entries[0].ID = all[0].Entries[0].ID
 	set = set.With(NewPart(twice))
 	for _, c := range all {
 		for _, e := range c.Entries {
-			if _, _, ok := set.Find(e.ID); !ok {
+			if _, ok := known(t, set, e.ID); !ok {
 				t.Fatalf("%v is lost", e.ID)
 			}
 		}
 	}
-	without := set.Without(func(p pack.Info) bool { return p.ID != twice[0].Info.ID && p.ID != all[5].Info.ID })
-	if info, _, ok := without.Find(all[0].Entries[0].ID); !ok || info.ID != all[0].Info.ID {
+	without := set.Only(func(p pack.Info) bool { return p.ID != twice[0].Info.ID && p.ID != all[5].Info.ID })
+	if info, ok := known(t, without, all[0].Entries[0].ID); !ok || info.ID != all[0].Info.ID {
 		t.Errorf("the other place: %+v, %v", info, ok)
 	}
-	if _, _, ok := without.Find(all[5].Entries[0].ID); ok {
+	if _, ok := known(t, without, all[5].Entries[0].ID); ok {
 		t.Error("a chunk of an unusable pack was found")
 	}
-	if _, _, ok := without.With(NewPart(nil)).Find(all[5].Entries[0].ID); ok {
+	if _, ok := known(t, without.Only(func(pack.Info) bool { return true }).With(NewPart(nil)), all[5].Entries[0].ID); ok {
 		t.Error("a pack became usable again")
 	}
 	n := 0
-	for range set.All(all[0].Entries[0].ID) {
+	for _, err := range set.All(t.Context(), all[0].Entries[0].ID) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		n++
 	}
 	if n != 2 {
@@ -173,9 +183,9 @@ func FuzzRecords(f *testing.F) {
 		}
 		set := NewSet(p)
 		for _, e := range p.Entries {
-			info, got, ok := set.Find(e.ID)
-			if !ok || int64(got.Offset)+int64(got.Sealed) > int64(info.Size) || got.Plain > maxChunk {
-				t.Fatalf("entry %+v in %+v", got, info)
+			got, ok, err := set.Find(t.Context(), e.ID)
+			if !ok || err != nil || int64(got.Entry.Offset)+int64(got.Entry.Sealed) > int64(got.Pack.Size) || got.Entry.Plain > maxChunk {
+				t.Fatalf("entry %+v, %v", got, err)
 			}
 		}
 	})
@@ -191,7 +201,7 @@ func BenchmarkFind(b *testing.B) {
 	r := rand.New(rand.NewPCG(6, 6))
 	for b.Loop() {
 		c := all[r.IntN(len(all))]
-		if _, _, ok := set.Find(c.Entries[r.IntN(len(c.Entries))].ID); !ok {
+		if _, ok, err := set.Find(b.Context(), c.Entries[r.IntN(len(c.Entries))].ID); !ok || err != nil {
 			b.Fatal("lost")
 		}
 	}

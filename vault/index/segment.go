@@ -1,177 +1,239 @@
 package index
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"sync/atomic"
 
+	"holdfast/vault/chunk"
+	"holdfast/vault/lru"
 	"holdfast/vault/pack"
 	"holdfast/vault/seal"
 )
 
-// A segment is the clear header, then the entries and the table of packs in
-// blocks of perBlock records, then the directory with the first eight bytes of
-// each entry block's first id, then a trailer with the two counts. Every block is
-// sealed by itself, so that a reader may fetch the trailer and the directory, and
-// then only the blocks it needs.
-const (
-	trailerSize = 24
-	trailMagic  = "INDEXDR1"
+// Source says where a segment lies and how it is opened.
+type Source struct {
+	Keys     seal.Keyring
+	Name     string
+	Size     int64 // of the blob, in bytes
+	MaxPlain int   // bounds the plain length of an entry
+	// Read fills p from an offset of the blob, as a storage's ReadAt does.
+	Read readAt
+	// Blocks are shared by the segments of a vault.
+	Blocks *Blocks
+	// Cache holds copies of segments on this machine; nil for none.
+	Cache *Cache
+}
 
-	packsOrdinal = 1 << 40
-	dirOrdinal   = 1 << 41
-)
+type readAt = func(ctx context.Context, p []byte, off int64) error
 
-// MaxSegment is the size in bytes of the largest segment that Decode accepts.
-const MaxSegment = 1 << 34
+// Blocks keeps the opened blocks that were used last.
+type Blocks struct{ cache *lru.Cache[blockKey, block] }
 
-// Encode seals a part as a segment of the given name.
-func Encode(keys seal.Keyring, h seal.Header, name string, p *Part) ([]byte, error) {
-	if len(p.Entries) > maxEntries || len(p.Packs) > maxPacks {
-		return nil, fmt.Errorf("%w: %d entries in %d packs", ErrMalformed, len(p.Entries), len(p.Packs))
+type blockKey struct {
+	s       *Segment
+	ordinal uint64
+}
+
+type block struct {
+	entries []byte
+	packs   []pack.Info
+}
+
+// NewBlocks returns an empty cache of opened blocks, bounded by bytes.
+func NewBlocks(bytes int64) *Blocks { return &Blocks{lru.New[blockKey, block](bytes)} }
+
+// Segment is an index segment whose blocks are read when they are needed: in
+// memory are eight bytes for 256 entries. It is safe for concurrent use. What it
+// returns of damage, or of forgery, is ErrMalformed, a sealing error or the
+// storage's; memory is bounded by the blob's size.
+type Segment struct {
+	src  Source
+	l    layout
+	head [seal.HeaderSize]byte
+	box  *seal.Box
+	id   [32]byte
+	dir  []uint64 // the first eight bytes of each block's first id
+
+	copy   atomic.Pointer[copied] // on this machine, if there is one
+	filter atomic.Pointer[filter] // if there is one
+}
+
+// Open reads a segment's header, directory and trailer: from a copy on this
+// machine, or in two requests.
+func Open(ctx context.Context, src Source) (*Segment, error) {
+	if src.Size < seal.HeaderSize+seal.Overhead+trailerSize || src.Size > MaxSegment {
+		return nil, fmt.Errorf("%s: %w: %d bytes", src.Name, ErrMalformed, src.Size)
 	}
-	box, err := seal.NewBox(keys, h)
+	if c := src.Cache.find(src); c != nil {
+		s := &Segment{src: src}
+		if f, err := s.openCopy(ctx, c); err == nil {
+			s.copy.Store(c)
+			s.filter.Store(f)
+			return s, nil
+		}
+		c.remove()
+	}
+	s := &Segment{src: src}
+	if err := s.open(ctx, src.Read); err != nil {
+		return nil, fmt.Errorf("%s: %w", src.Name, err)
+	}
+	return s, nil
+}
+
+func (s *Segment) open(ctx context.Context, read readAt) error {
+	tail := make([]byte, maxTail(s.src.Size))
+	if err := read(ctx, s.head[:], 0); err != nil {
+		return err
+	}
+	if err := read(ctx, tail, s.src.Size-int64(len(tail))); err != nil {
+		return err
+	}
+	h, err := seal.ParseHeader(s.head[:], seal.Index)
+	if err != nil {
+		return err
+	}
+	if s.l, err = parseTrailer(tail[len(tail)-trailerSize:], s.src.Size); err != nil {
+		return err
+	}
+	if s.box, err = seal.NewBox(s.src.Keys, h); err != nil {
+		return err
+	}
+	s.id = bindID(s.src.Name, s.l)
+	tail = tail[:len(tail)-trailerSize]
+	dir, err := s.unseal(dirOrdinal, tail[int64(len(tail))-s.l.dirLen():])
+	if err != nil {
+		return err
+	}
+	s.dir = make([]uint64, s.l.entries.blocks())
+	for i := range s.dir {
+		s.dir[i] = binary.BigEndian.Uint64(dir[8*i:])
+	}
+	if !slices.IsSorted(s.dir) {
+		return fmt.Errorf("%w: directory", ErrMalformed)
+	}
+	return nil
+}
+
+// Name is the name of the segment's blob.
+func (s *Segment) Name() string { return s.src.Name }
+
+// Len is the number of entries.
+func (s *Segment) Len() int { return s.l.entries.records }
+
+// unseal opens sealed bytes in place.
+func (s *Segment) unseal(ordinal uint64, sealed []byte) ([]byte, error) {
+	return s.box.Open(sealed[:0], sealed, seal.Frame{Ordinal: ordinal, ID: s.id, Plain: uint32(len(sealed) - seal.Overhead)}) //nolint:gosec // within a segment
+}
+
+// fetch reads and opens one block. A copy that does not give it is not asked again.
+func (s *Segment) fetch(ctx context.Context, c section, b int) ([]byte, error) {
+	sealed := make([]byte, c.plain(b)+seal.Overhead)
+	ordinal, off := c.ordinal+uint64(b), c.off(b) //nolint:gosec // positive
+	if near := s.copy.Load(); near != nil {
+		if near.readAt(ctx, sealed, off) == nil {
+			if plain, err := s.unseal(ordinal, sealed); err == nil {
+				return plain, nil
+			}
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if s.copy.CompareAndSwap(near, nil) {
+			near.remove()
+		}
+	}
+	if err := s.src.Read(ctx, sealed, off); err != nil {
+		return nil, err
+	}
+	return s.unseal(ordinal, sealed)
+}
+
+// entries returns the records of an entry block.
+func (s *Segment) entries(ctx context.Context, b int) ([]byte, error) {
+	key := blockKey{s, uint64(b)} //nolint:gosec // positive
+	if got, ok := s.src.Blocks.cache.Get(key); ok {
+		return got.entries, nil
+	}
+	data, err := s.fetch(ctx, s.l.entries, b)
 	if err != nil {
 		return nil, err
 	}
-	l := layoutOf(len(p.Entries), len(p.Packs))
-	id := bindID(name, l)
-	out := h.Append(make([]byte, 0, l.size()))
-	var dir, block []byte
-	put := func(ordinal uint64) {
-		out = box.Seal(out, block, seal.Frame{Ordinal: ordinal, ID: id, Plain: uint32(len(block))}) //nolint:gosec // a block
+	if err := s.checkBlock(b, data); err != nil {
+		return nil, err
 	}
-	for i := range l.entryBlocks {
-		block = block[:0]
-		for _, e := range p.Entries[i*perBlock : min((i+1)*perBlock, l.entries)] {
-			block = e.append(block)
+	s.src.Blocks.cache.Put(key, block{entries: data}, int64(cap(data)))
+	return data, nil
+}
+
+// checkBlock keeps the promises that lookups rely on, but for those that the
+// table of packs is needed for.
+func (s *Segment) checkBlock(b int, data []byte) error {
+	last := Entry{}
+	for i := range len(data) / entrySize {
+		e := decodeEntry(data[i*entrySize:])
+		if i == 0 && binary.BigEndian.Uint64(e.ID[:]) != s.dir[b] || i > 0 && last.compare(e) >= 0 ||
+			int64(e.Pack) >= int64(s.l.packs.records) || !e.Unpack().Valid(s.src.MaxPlain) || e.Offset < seal.HeaderSize {
+			return fmt.Errorf("%w: entry %d of block %d", ErrMalformed, i, b)
 		}
-		dir = append(dir, block[:8]...)
-		put(uint64(i)) //nolint:gosec // positive
+		last = e
 	}
-	for i := range l.packBlocks {
-		block = block[:0]
-		for _, k := range p.Packs[i*perBlock : min((i+1)*perBlock, l.packs)] {
-			block = appendPack(block, k)
+	if b+1 < len(s.dir) && binary.BigEndian.Uint64(last.ID[:]) > s.dir[b+1] {
+		return fmt.Errorf("%w: blocks %d and %d overlap", ErrMalformed, b, b+1)
+	}
+	return nil
+}
+
+// packs returns a block of the table of packs.
+func (s *Segment) packs(ctx context.Context, b int) ([]pack.Info, error) {
+	key := blockKey{s, packsOrdinal + uint64(b)} //nolint:gosec // positive
+	if got, ok := s.src.Blocks.cache.Get(key); ok {
+		return got.packs, nil
+	}
+	data, err := s.fetch(ctx, s.l.packs, b)
+	if err != nil {
+		return nil, err
+	}
+	infos, err := decodePacks(data)
+	if err != nil {
+		return nil, err
+	}
+	s.src.Blocks.cache.Put(key, block{packs: infos}, int64(len(infos))*2*packSize)
+	return infos, nil
+}
+
+func decodePacks(data []byte) ([]pack.Info, error) {
+	infos := make([]pack.Info, 0, len(data)/packSize)
+	for ; len(data) > 0; data = data[packSize:] {
+		p, err := decodePack(data)
+		if err != nil {
+			return nil, err
 		}
-		put(packsOrdinal + uint64(i)) //nolint:gosec // positive
+		infos = append(infos, p)
 	}
-	block = dir
-	put(dirOrdinal)
-	out = binary.LittleEndian.AppendUint32(out, uint32(l.entries)) //nolint:gosec // checked above
-	out = binary.LittleEndian.AppendUint32(out, uint32(l.packs))   //nolint:gosec // checked above
-	out = append(out, 0, 0, 0, 0, 0, 0, 0, 0)
-	return append(out, trailMagic...), nil
+	return infos, nil
 }
 
-// Decode opens a whole segment. maxChunk bounds the plain length of an entry.
-// Anything wrong is ErrMalformed or a sealing error; memory stays within a small
-// multiple of the input.
-func Decode(keys seal.Keyring, name string, data []byte, maxChunk int) (*Part, error) {
-	l, err := parseTrailer(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	h, err := seal.ParseHeader(data, seal.Index)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	box, err := seal.NewBox(keys, h)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	d := &decoder{box: box, id: bindID(name, l), rest: data[seal.HeaderSize:], max: maxChunk,
-		part: &Part{Entries: make([]Entry, 0, l.entries), Packs: make([]pack.Info, 0, l.packs)}}
-	if err := d.run(l); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return d.part, nil
-}
-
-type layout struct{ entries, packs, entryBlocks, packBlocks int }
-
-func layoutOf(entries, packs int) layout {
-	return layout{entries, packs, (entries + perBlock - 1) / perBlock, (packs + perBlock - 1) / perBlock}
-}
-
-func (l layout) size() int {
-	return seal.HeaderSize + l.entries*entrySize + l.packs*packSize + l.entryBlocks*8 +
-		(l.entryBlocks+l.packBlocks+1)*seal.Overhead + trailerSize
-}
-
-// bindID binds every block to the segment's name and counts.
-func bindID(name string, l layout) [32]byte {
-	return seal.NameID(fmt.Sprintf("%s\x00%d\x00%d", name, l.entries, l.packs))
-}
-
-func parseTrailer(data []byte) (layout, error) {
-	if len(data) < seal.HeaderSize+seal.Overhead+trailerSize {
-		return layout{}, ErrMalformed
-	}
-	t := data[len(data)-trailerSize:]
-	entries, packs := binary.LittleEndian.Uint32(t), binary.LittleEndian.Uint32(t[4:])
-	if string(t[16:]) != trailMagic || binary.LittleEndian.Uint64(t[8:]) != 0 || entries > maxEntries || packs > maxPacks {
-		return layout{}, ErrMalformed
-	}
-	l := layoutOf(int(entries), int(packs))
-	if l.size() != len(data) {
-		return layout{}, ErrMalformed
-	}
-	return l, nil
-}
-
-type decoder struct {
-	box   *seal.Box
-	id    [32]byte
-	rest  []byte
-	block []byte
-	part  *Part
-	max   int
-}
-
-func (d *decoder) next(ordinal uint64, n int) ([]byte, error) {
-	sealed := d.rest[:n+seal.Overhead]
-	d.rest = d.rest[len(sealed):]
-	var err error
-	d.block, err = d.box.Open(d.block[:0], sealed, seal.Frame{Ordinal: ordinal, ID: d.id, Plain: uint32(n)}) //nolint:gosec // in data
-	return d.block, err
-}
-
-func (d *decoder) run(l layout) error {
-	for i := range l.entryBlocks {
-		b, err := d.next(uint64(i), min(perBlock, l.entries-i*perBlock)*entrySize) //nolint:gosec // positive
+// eachPack yields the table of packs, until yield returns false.
+func (s *Segment) eachPack(ctx context.Context, yield func(pack.Info) bool) error {
+	for b := range s.l.packs.blocks() {
+		infos, err := s.packs(ctx, b)
 		if err != nil {
 			return err
 		}
-		for ; len(b) > 0; b = b[entrySize:] {
-			d.part.Entries = append(d.part.Entries, decodeEntry(b))
-		}
-	}
-	for i := range l.packBlocks {
-		b, err := d.next(packsOrdinal+uint64(i), min(perBlock, l.packs-i*perBlock)*packSize) //nolint:gosec // positive
-		if err != nil {
-			return err
-		}
-		for ; len(b) > 0; b = b[packSize:] {
-			p, err := decodePack(b)
-			if err != nil {
-				return err
+		for _, p := range infos {
+			if !yield(p) {
+				return nil
 			}
-			d.part.Packs = append(d.part.Packs, p)
-		}
-	}
-	if _, err := d.next(dirOrdinal, l.entryBlocks*8); err != nil {
-		return err
-	}
-	return d.part.check(d.max)
-}
-
-// check keeps the promises that lookups rely on.
-func (p *Part) check(maxChunk int) error {
-	for i, e := range p.Entries {
-		if i > 0 && p.Entries[i-1].compare(e) >= 0 || int64(e.Pack) >= int64(len(p.Packs)) || !e.Unpack().Valid(maxChunk) ||
-			e.Offset < seal.HeaderSize || int64(e.Offset)+int64(e.Sealed) > int64(p.Packs[e.Pack].Size) {
-			return fmt.Errorf("%w: entry %d", ErrMalformed, i)
 		}
 	}
 	return nil
+}
+
+// maybe reports false if the filter says that the segment does not have the chunk.
+func (s *Segment) maybe(id *chunk.ID) bool {
+	f := s.filter.Load()
+	return f == nil || f.has(id)
 }

@@ -1,84 +1,130 @@
 package index
 
 import (
+	"context"
+	"fmt"
 	"iter"
+	"runtime/debug"
 	"slices"
-	"sort"
+	"sync/atomic"
 
 	"holdfast/vault/chunk"
 	"holdfast/vault/pack"
 )
 
-// Above so many parts a set merges them, so that a lookup stays a few searches.
-const maxParts = 12
+// Lookup is something that knows places of chunks: a Segment or a Part.
+type Lookup interface {
+	places(ctx context.Context, id *chunk.ID) ([]Place, error)
+	eachPack(ctx context.Context, yield func(pack.Info) bool) error
+	maybe(id *chunk.ID) bool
+}
 
-// Set is what several parts know together. It is immutable and safe for
-// concurrent use.
+// SegmentError says which segment could not be read.
+type SegmentError struct {
+	Segment *Segment
+	Err     error
+}
+
+// Error names the segment.
+func (e *SegmentError) Error() string { return fmt.Sprintf("%s: %v", e.Segment.Name(), e.Err) }
+
+// Unwrap returns the cause.
+func (e *SegmentError) Unwrap() error { return e.Err }
+
+// Set is what several segments and parts know together. It is immutable and safe
+// for concurrent use.
 type Set struct {
-	parts []*Part
-	dead  map[string]bool // names of packs that are not to be used
+	members []member // the newest last
+	hot     atomic.Int64
 }
 
-// NewSet returns a set over parts.
-func NewSet(parts ...*Part) *Set {
-	if len(parts) > maxParts {
-		parts = []*Part{merge(parts)}
+type member struct {
+	Lookup
+
+	usable func(pack.Info) bool // nil for any pack
+}
+
+func (m member) wrap(err error) error {
+	if s, ok := m.Lookup.(*Segment); ok {
+		return &SegmentError{s, err}
 	}
-	return &Set{parts: parts}
+	return err
 }
 
-// With returns the set with one more part.
-func (s *Set) With(p *Part) *Set {
-	n := NewSet(append(slices.Clone(s.parts), p)...)
-	n.dead = s.dead
+// NewSet returns a set, the newest last.
+func NewSet(members ...Lookup) *Set {
+	s := &Set{}
+	for _, m := range members {
+		s.members = append(s.members, member{Lookup: m})
+	}
+	return s
+}
+
+// With returns the set with one more member, of which every pack may be used.
+func (s *Set) With(l Lookup) *Set {
+	return &Set{members: append(slices.Clip(s.members), member{Lookup: l})}
+}
+
+// Only returns the set with no place in packs for which usable is false.
+func (s *Set) Only(usable func(pack.Info) bool) *Set {
+	n := &Set{members: slices.Clone(s.members)}
+	for i, m := range n.members {
+		n.members[i].usable = func(p pack.Info) bool { return (m.usable == nil || m.usable(p)) && usable(p) }
+	}
 	return n
 }
 
-// Without returns the set with no entry of packs for which usable is false.
-func (s *Set) Without(usable func(pack.Info) bool) *Set {
-	n := &Set{parts: s.parts, dead: map[string]bool{}}
-	for p := range s.Packs {
-		if !usable(p) {
-			n.dead[p.Name()] = true
-		}
-	}
-	return n
-}
-
-// Packs yields every pack the set knows; one may come more than once.
-func (s *Set) Packs(yield func(pack.Info) bool) {
-	for _, part := range s.parts {
-		for _, p := range part.Packs {
-			if !yield(p) {
+// Packs yields every pack the set knows, usable or not, and each member that
+// cannot be read as an error, as Find does; one pack may come more than once.
+func (s *Set) Packs(ctx context.Context) iter.Seq2[pack.Info, error] {
+	return func(yield func(pack.Info, error) bool) {
+		for _, m := range s.members {
+			more := true
+			err := m.eachPack(ctx, func(p pack.Info) bool {
+				more = yield(p, nil)
+				return more
+			})
+			if !more || err != nil && !yield(pack.Info{}, m.wrap(err)) {
 				return
 			}
 		}
 	}
 }
 
-// Parts are the parts the set looks into, not to be changed. A pack that Without
-// has excluded may be in them.
-func (s *Set) Parts() []*Part { return s.parts }
-
-// Find returns a chunk's place, in a pack that is usable.
-func (s *Set) Find(id chunk.ID) (pack.Info, pack.Entry, bool) {
-	for info, e := range s.All(id) {
-		return info, e, true
+// Find returns a place of a chunk in a pack that is usable. It believes the
+// filters: a chunk that it does not find may, if one was damaged on this machine,
+// be there all the same, and is at worst stored twice. A member that cannot be read
+// is an error only if no other has the chunk; damage of one is a *SegmentError.
+func (s *Set) Find(ctx context.Context, id chunk.ID) (place Place, found bool, err error) {
+	for _, i := range s.likely(&id) {
+		for p, perr := range s.in(ctx, i, &id) {
+			if perr == nil {
+				return p, true, nil
+			}
+			err = perr
+		}
 	}
-	return pack.Info{}, pack.Entry{}, false
+	return Place{}, false, err
 }
 
-// All yields every usable place of a chunk, the newest part's first.
-func (s *Set) All(id chunk.ID) iter.Seq2[pack.Info, pack.Entry] {
-	return func(yield func(pack.Info, pack.Entry) bool) {
-		for _, p := range slices.Backward(s.parts) {
-			i := sort.Search(len(p.Entries), func(i int) bool { return p.Entries[i].ID.Compare(id) >= 0 })
-			for ; i < len(p.Entries) && p.Entries[i].ID == id; i++ {
-				info := p.Packs[p.Entries[i].Pack]
-				if len(s.dead) != 0 && s.dead[info.Name()] {
-					continue
+// All yields every usable place of a chunk, whatever the filters say, and each
+// member that cannot be read as an error, as Find does. The first is the likeliest.
+func (s *Set) All(ctx context.Context, id chunk.ID) iter.Seq2[Place, error] {
+	return func(yield func(Place, error) bool) {
+		likely := s.likely(&id)
+		for _, i := range likely {
+			for p, err := range s.in(ctx, i, &id) {
+				if !yield(p, err) {
+					return
 				}
-				if !yield(info, p.Entries[i].Unpack()) {
+			}
+		}
+		for i := range s.members {
+			if slices.Contains(likely, i) {
+				continue
+			}
+			for p, err := range s.in(ctx, i, &id) {
+				if !yield(p, err) {
 					return
 				}
 			}
@@ -86,60 +132,51 @@ func (s *Set) All(id chunk.ID) iter.Seq2[pack.Info, pack.Entry] {
 	}
 }
 
-// Len is the number of entries, counting a chunk that lies in two packs twice.
-func (s *Set) Len() int {
-	n := 0
-	for _, p := range s.parts {
-		n += len(p.Entries)
-	}
-	return n
-}
-
-func merge(parts []*Part) *Part {
-	m := &Part{}
-	at := map[pack.Info]uint32{}
-	n := 0
-	for _, p := range parts {
-		n += len(p.Entries)
-	}
-	m.Entries = make([]Entry, 0, n)
-	for _, p := range parts {
-		for _, e := range p.Entries {
-			info := p.Packs[e.Pack]
-			to, ok := at[info]
-			if !ok {
-				to = uint32(len(m.Packs)) //nolint:gosec // at most maxPacks
-				at[info] = to
-				m.Packs = append(m.Packs, info)
+// in yields the usable places that one member knows.
+func (s *Set) in(ctx context.Context, i int, id *chunk.ID) iter.Seq2[Place, error] {
+	return func(yield func(Place, error) bool) {
+		m := s.members[i]
+		places, err := m.places(ctx, id)
+		if err != nil {
+			yield(Place{}, m.wrap(err))
+			return
+		}
+		for _, p := range places {
+			if m.usable != nil && !m.usable(p.Pack) {
+				continue
 			}
-			e.Pack = to
-			m.Entries = append(m.Entries, e)
+			s.hot.Store(int64(i))
+			if !yield(p, nil) {
+				return
+			}
 		}
 	}
-	slices.SortFunc(m.Entries, Entry.compare)
-	m.Entries = slices.CompactFunc(m.Entries, func(a, b Entry) bool { return a.compare(b) == 0 })
-	return m
 }
 
-// Join merges parts into one.
-func Join(parts ...*Part) *Part { return merge(parts) }
-
-// Only returns the part's entries in packs for which keep is true.
-func (p *Part) Only(keep func(pack.Info) bool) *Part {
-	n := &Part{}
-	at := make([]int64, len(p.Packs))
-	for i, info := range p.Packs {
-		at[i] = -1
-		if keep(info) {
-			at[i] = int64(len(n.Packs))
-			n.Packs = append(n.Packs, info)
+// likely are the members that may have a chunk: first the one that had the last,
+// then the newest. Filters lie in mapped files, and a disk that fails under one of
+// them is no reason to die: then every member may have it.
+func (s *Set) likely(id *chunk.ID) (found []int) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			if _, fault := r.(interface{ Addr() uintptr }); !fault {
+				panic(r)
+			}
+			found = found[:0]
+			for i := range s.members {
+				found = append(found, i)
+			}
+		}
+	}()
+	hot := int(s.hot.Load())
+	if hot < len(s.members) && s.members[hot].maybe(id) {
+		found = append(found, hot)
+	}
+	for i, m := range slices.Backward(s.members) {
+		if i != hot && m.maybe(id) {
+			found = append(found, i)
 		}
 	}
-	for _, e := range p.Entries {
-		if to := at[e.Pack]; to >= 0 {
-			e.Pack = uint32(to) //nolint:gosec // at most maxPacks
-			n.Entries = append(n.Entries, e)
-		}
-	}
-	return n
+	return found
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"holdfast/vault/bounded"
 	"holdfast/vault/chunk"
 )
 
@@ -66,9 +67,17 @@ type wire struct {
 	Session   string            `json:"session"`
 	CreatedAt time.Time         `json:"createdAt"`
 	Labels    map[string]string `json:"labels,omitempty"`
-	Images    []wireImage       `json:"images"`
+	Images    wireImages        `json:"images"`
 	Stats     wireStats         `json:"stats"`
 	Retained  time.Time         `json:"retainedUntil,omitzero"`
+}
+
+type wireImages []wireImage
+
+// UnmarshalJSON stops at the first image too many.
+func (w *wireImages) UnmarshalJSON(data []byte) (err error) {
+	*w, err = bounded.List(data, maxImages, func(wireImage) error { return nil })
+	return err
 }
 
 type wireImage struct {

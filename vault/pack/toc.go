@@ -40,6 +40,21 @@ func ReadTOC(ctx context.Context, st blob.Storage, keys seal.Keyring, name strin
 	return openTOC(keys, info, head, sealed, count, size, maxChunk)
 }
 
+// KnownTOC is ReadTOC for a pack of which everything is known: one request.
+func KnownTOC(ctx context.Context, st blob.Storage, keys seal.Keyring, p Info, maxChunk int) ([]Entry, error) {
+	n := int64(p.Count)*entrySize + seal.Overhead
+	size := int64(p.Size)
+	if p.Count > maxEntries || size > MaxSize || n > size-seal.HeaderSize-TrailerSize {
+		return nil, fmt.Errorf("%w: %s of %d chunks has %d bytes", ErrMalformed, p.Name(), p.Count, size)
+	}
+	sealed := make([]byte, n)
+	if err := st.ReadAt(ctx, p.Name(), sealed, size-TrailerSize-n); err != nil {
+		return nil, err
+	}
+	_, entries, err := openTOC(keys, p, [seal.HeaderSize]byte(p.Header().Append(nil)), sealed, int(p.Count), size, maxChunk)
+	return entries, err
+}
+
 // ParseTOC is ReadTOC over a whole pack in memory.
 func ParseTOC(keys seal.Keyring, name string, data []byte, maxChunk int) (Info, []Entry, error) {
 	info, err := ParseName(name)

@@ -90,8 +90,8 @@ func (m *mender) fetchAll(ctx context.Context, all []vault.Manifest) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(workers)
 	s := m.survey(func(_ context.Context, at check.Place, id chunk.ID) error {
-		if _, ok := m.h.Has(id); ok || !m.first(id) {
-			return nil
+		if _, ok, err := m.h.Has(id); err != nil || ok || !m.first(id) {
+			return err
 		}
 		g.Go(func() error { return m.fetchChunk(gctx, at, id) })
 		return gctx.Err()
@@ -179,7 +179,11 @@ func (m *mender) put(kind chunk.Kind, id chunk.ID, plain []byte, disk bool) erro
 
 // chunk says whether a chunk is lost after all, or in its place on a live disk.
 func (m *mender) chunk(_ context.Context, at check.Place, id chunk.ID) error {
-	if plain, ok := m.h.Has(id); ok {
+	plain, ok, err := m.h.Has(id)
+	if err != nil {
+		return err
+	}
+	if ok {
 		if plain != 0 && plain != at.Length {
 			return vault.ErrContent
 		}
@@ -202,7 +206,11 @@ func (m *mender) LoadNode(ctx context.Context, id chunk.ID) ([]byte, error) {
 	if err != nil && !vault.Damage(err) {
 		return nil, err
 	}
-	if _, ok := m.h.Has(id); ok && err == nil {
+	_, ok, herr := m.h.Has(id)
+	if herr != nil {
+		return nil, herr
+	}
+	if ok && err == nil {
 		return data, nil
 	}
 	disk := false
@@ -213,8 +221,8 @@ func (m *mender) LoadNode(ctx context.Context, id chunk.ID) ([]byte, error) {
 		}
 		disk = true
 	}
-	if _, ok := m.h.Has(id); ok {
-		return data, nil // put before, from the disk
+	if _, ok, err := m.h.Has(id); err != nil || ok {
+		return data, err // put before, from the disk
 	}
 	return data, m.put(chunk.Node, id, data, disk)
 }

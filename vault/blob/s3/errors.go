@@ -108,7 +108,7 @@ func judge(err error) failure {
 // againWithout judges an error that came without the server's word: a network
 // that may heal, unless it is our own or about whom we speak to.
 func againWithout(err error) bool {
-	for _, final := range []error{blob.ErrNotFound, blob.ErrExists, blob.ErrNoSpace, blob.ErrTooLarge, blob.ErrName, blob.ErrRetained, ErrUnsuitable, errRedirect, errAnswer, errUnexpectedEnd} {
+	for _, final := range []error{blob.ErrNotFound, blob.ErrExists, blob.ErrNoSpace, blob.ErrTooLarge, blob.ErrName, blob.ErrRetained, ErrUnsuitable, errRedirect, errAnswer, errUnexpectedEnd, errUploadGone} {
 		if errors.Is(err, final) {
 			return false
 		}

@@ -13,8 +13,8 @@ import (
 const partsAtOnce = 4
 
 // putParts uploads in parts; the condition is on completing them. What a killed
-// process leaves is invisible, but costs space: a bucket's lifecycle rule
-// (AbortIncompleteMultipartUpload) removes it.
+// process leaves is invisible, but costs space: Sweep removes it. An upload that
+// was ended meanwhile is errUploadGone.
 func (s *Storage) putParts(ctx context.Context, u *upload) (version string, err error) {
 	var id string
 	err = s.retry(ctx, "begin upload of "+u.name, func(ctx context.Context, _ *attempt) (err error) {
@@ -26,7 +26,7 @@ func (s *Storage) putParts(ctx context.Context, u *upload) (version string, err 
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.abort(ctx, u, id))
+			err = errors.Join(err, s.abort(ctx, u.name, u.key, id))
 		}
 	}()
 	parts, err := s.uploadParts(ctx, u, id)
@@ -38,10 +38,7 @@ func (s *Storage) putParts(ctx context.Context, u *upload) (version string, err 
 	err = s.retry(ctx, "put "+u.name, func(ctx context.Context, _ *attempt) error {
 		info, err := s.client.CompleteMultipartUpload(ctx, s.config.Bucket, u.key, id, parts, o)
 		version = info.VersionID
-		if minio.ToErrorResponse(err).Code == minio.NoSuchUpload {
-			return errUploadGone
-		}
-		return err
+		return gone(err)
 	})
 	return version, err
 }
@@ -61,19 +58,28 @@ func (s *Storage) uploadParts(ctx context.Context, u *upload, id string) ([]mini
 			return s.retry(ctx, "put part of "+u.name, func(ctx context.Context, _ *attempt) error {
 				done, err := s.client.PutObjectPart(ctx, s.config.Bucket, u.key, id, i+1, bytes.NewReader(data), int64(len(data)), o)
 				parts[i] = minio.CompletePart{PartNumber: i + 1, ETag: done.ETag}
-				return err
+				return gone(err)
 			})
 		})
 	}
 	return parts, group.Wait()
 }
 
+// gone tells an upload that is not there any more, or has lost parts that it had:
+// completed by a lost request, or swept by somebody whose clock is wrong.
+func gone(err error) error {
+	if code := minio.ToErrorResponse(err).Code; code == minio.NoSuchUpload || code == minio.InvalidPart {
+		return errUploadGone
+	}
+	return err
+}
+
 // abort frees the parts, though the caller's context may have ended.
-func (s *Storage) abort(ctx context.Context, u *upload, id string) error {
+func (s *Storage) abort(ctx context.Context, name, key, id string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	err := s.retry(ctx, "abort upload of "+u.name, func(ctx context.Context, _ *attempt) error {
-		err := s.client.AbortMultipartUpload(ctx, s.config.Bucket, u.key, id)
+	err := s.retry(ctx, "abort upload of "+name, func(ctx context.Context, _ *attempt) error {
+		err := s.client.AbortMultipartUpload(ctx, s.config.Bucket, key, id)
 		if minio.ToErrorResponse(err).Code == minio.NoSuchUpload {
 			return nil
 		}

@@ -67,20 +67,25 @@ func (s *Storage) put(ctx context.Context, u *upload) error {
 			return err
 		}
 	}
-	var version string
-	var err error
-	if len(u.data) > s.config.Single && s.multipart.Load() {
-		version, err = s.putParts(ctx, u)
-	} else {
-		version, err = s.putWhole(ctx, u)
+	for n := 1; ; n++ {
+		var version string
+		var err error
+		if len(u.data) > s.config.Single && s.multipart.Load() {
+			version, err = s.putParts(ctx, u)
+		} else {
+			version, err = s.putWhole(ctx, u)
+		}
+		if err == nil && s.versions != nil {
+			s.versions.put(u.key, version, u.options.RetainUntilDate)
+		}
+		if err == nil {
+			return nil
+		}
+		err = s.settle(ctx, u, err)
+		if !errors.Is(err, errUploadGone) || n >= s.config.Attempts || ctx.Err() != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return s.settle(ctx, u, err)
-	}
-	if s.versions != nil {
-		s.versions.put(u.key, version, u.options.RetainUntilDate)
-	}
-	return nil
 }
 
 func (s *Storage) newUpload(name, key string, data []byte) *upload {
