@@ -89,8 +89,9 @@ func (d *Driver) scratchUsed(id string) int64 {
 }
 
 // Release says that the range was read and stored, and is needed again only by a
-// reader who begins anew. It is given up when half of a limit is passed: from
-// then on a successor finds the point in time lost.
+// reader who begins anew, as the successor of a service that was killed does.
+// So it is given up only when half of a limit is passed: from then on such a
+// successor finds the point in time lost, and takes another.
 func (s *source) Release(offset, length int64) {
 	if offset < 0 || length <= 0 || offset > s.size-length {
 		return
