@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"time"
 
 	"holdfast"
 	"holdfast/store"
@@ -48,11 +49,12 @@ func (c *Control) IssueKit(ctx context.Context, account holdfast.AccountID, fing
 	return k, err
 }
 
-// ShredAccount destroys an account's key in the database and makes its backups
-// deleted ones; it says how many. It is refused while an operation of the account
-// has not ended. Done already, it changes nothing.
-func (c *Control) ShredAccount(ctx context.Context, account holdfast.AccountID) (backups int, err error) {
-	err = c.urgent(ctx, "control.ShredAccount", func(tx *store.Tx) error {
+// ShredAccount destroys an account's key in the database, makes its backups
+// deleted ones, and writes the certificate that document makes of it, all in one
+// transaction. It is refused while an operation of the account has not ended. Done
+// already, it changes nothing.
+func (c *Control) ShredAccount(ctx context.Context, account holdfast.AccountID, document func(at time.Time, backups int) ([]byte, error)) error {
+	return c.urgent(ctx, "control.ShredAccount", func(tx *store.Tx) error {
 		a, err := tx.Account(ctx, account)
 		if err != nil || !a.ShreddedAt.IsZero() {
 			return missing(err, holdfast.CodeNotFound, "There is no account "+string(account)+".")
@@ -70,10 +72,16 @@ func (c *Control) ShredAccount(ctx context.Context, account holdfast.AccountID) 
 		if err != nil {
 			return err
 		}
-		backups, err = tx.ShredAccount(ctx, account, now)
-		return err
+		backups, err := tx.ShredAccount(ctx, account, now)
+		if err != nil {
+			return err
+		}
+		written, err := document(now, backups)
+		if err != nil {
+			return err
+		}
+		return tx.PutCertificate(ctx, account, written)
 	})
-	return backups, err
 }
 
 // unshredded reads an account that has a key.

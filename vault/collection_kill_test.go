@@ -44,6 +44,9 @@ func exitOf(err error) int {
 }
 
 func child(do string) error {
+	if do == "index" {
+		return indexChild()
+	}
 	ctx := context.Background()
 	master, err := keys.LoadMasterKey(os.Getenv("HOLDFAST_TEST_KEY"))
 	if err != nil {

@@ -17,9 +17,10 @@ func (v *Vault) Lost(ctx context.Context, backup string) (bool, error) {
 	if err := CheckID(backup); err != nil {
 		return false, err
 	}
-	_, err := v.openManifest(ctx, backup)
-	if !errors.Is(err, ErrNoBackup) {
-		return false, nil // there, or damaged, or not to be read now
+	if _, err := v.openManifest(ctx, backup); err == nil || damage(err) {
+		return false, nil // it is there
+	} else if !errors.Is(err, ErrNoBackup) {
+		return false, err
 	}
 	gone, err := v.exists(ctx, tombBackup+backup)
 	return err == nil && !gone, err

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"sync"
 
 	"holdfast/vault/blob"
 	"holdfast/vault/chunk"
@@ -30,6 +31,7 @@ type Inspection struct {
 	loose    map[string]bool // packs that no readable segment covers
 	// damaged packs were found so before: MarkDamaged.
 	damaged map[string]bool
+	buffers sync.Pool // of *[]byte, to read packs into
 }
 
 // segmentUse says how many entries a segment has in which packs.
@@ -207,8 +209,16 @@ func (in *Inspection) VerifyChunk(ctx context.Context, name string, e pack.Entry
 // as Damage tells.
 func (in *Inspection) VerifyPack(ctx context.Context, name string) (chunks int, bad map[chunk.ID]error, err error) {
 	v := in.v
-	data, err := v.st.Get(ctx, name, pack.MaxSize)
-	if err != nil {
+	if in.packs[name] > pack.MaxSize {
+		return 0, nil, fmt.Errorf("%s: %w", name, blob.ErrTooLarge)
+	}
+	buf, _ := in.buffers.Get().(*[]byte)
+	if buf == nil || int64(cap(*buf)) < in.packs[name] {
+		buf = new(make([]byte, max(in.packs[name], int64(v.params.PackSize))))
+	}
+	defer in.buffers.Put(buf)
+	data := (*buf)[:in.packs[name]]
+	if err := v.st.ReadAt(ctx, name, data, 0); err != nil {
 		return 0, nil, err
 	}
 	info, entries, err := pack.ParseTOC(v.ring, name, data, v.maxPlain())

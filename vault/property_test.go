@@ -2,99 +2,146 @@ package vault_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"holdfast/vault"
+	"holdfast/vault/blob"
+	"holdfast/vault/blob/fault"
 	"holdfast/vault/blob/mem"
-	"holdfast/vault/check"
 )
 
-// history is a vault beside its model: the disks as they were at each backup.
+// history is a vault beside its model: the disks as they were at each backup. far
+// is a second vault, of which nothing is ever lost.
 type history struct {
 	t       *testing.T
-	st      *mem.Storage
+	r       *rand.Rand
 	o       owner
-	v       *vault.Vault
-	disk    []byte
-	changed []vault.Range // since the backup named by parent
+	st, far *mem.Storage
+	v, farV *vault.Vault
+	disks   [][]byte
+	changed [][]vault.Range // since the backup named by parent
 	parent  string
-	model   map[string][]byte
-	hurt    bool // something was corrupted: an error is allowed, wrong bytes are not
+	model   map[string][][]byte
+	copied  map[string]bool
+	graves  map[string][]byte // what was deleted, to be put back
+	spoilt  map[string]bool   // what was corrupted
+	hurt    bool              // something was corrupted: an error is allowed, wrong bytes are not
+	torn    bool              // and not only in packs of data
 	next    int
+	steps   map[string]int
 }
 
-// Random histories against the model. After each, every backup restores bit for
-// bit; where bytes were corrupted, restore and check agree on what is lost.
+// TestHistories runs random histories against the model. Every restore is bit for
+// bit, or names exactly what is lost, as check does; what the second site has,
+// repair brings back. HOLDFAST_FULL makes them many and long.
 func TestHistories(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		st := mem.New()
-		v, o := initVault(t, st)
-		size := rapid.IntRange(1, 600*testChunk).Draw(rt, "size")
-		h := &history{t: t, st: st, o: o, v: v, model: map[string][]byte{}, disk: make([]byte, size)}
-		r := newRand(rapid.Uint64().Draw(rt, "seed"))
-		rt.Repeat(map[string]func(*rapid.T){
-			"write":       func(*rapid.T) { h.write(r) },
-			"trim":        func(*rapid.T) { h.trim(r) },
-			"resize":      func(*rapid.T) { h.resize(r) },
-			"full":        func(rt *rapid.T) { h.backup(rt, "", ranges(vault.Range{Length: int64(len(h.disk))})) },
-			"incremental": h.incremental,
-			"delete":      h.delete,
-			"reopen":      h.reopen,
-			"corrupt":     func(rt *rapid.T) { h.corrupt(rt, r) },
-			"restore":     h.restore,
-			"abandon":     h.abandon,
-			"collect":     h.collect,
-		})
-		h.finish(rt)
-	})
-}
-
-func (h *history) span(r *rand.Rand) (off, end int) {
-	off = r.IntN(len(h.disk))
-	end = off + 1 + r.IntN(min(20*testChunk, len(h.disk)-off))
-	return off, end
-}
-
-func (h *history) note(off, end int, zero bool) {
-	h.changed = append(h.changed, vault.Range{Offset: int64(off), Length: int64(end - off), Zero: zero})
-}
-
-func (h *history) write(r *rand.Rand) {
-	off, end := h.span(r)
-	fill(r, h.disk[off:end])
-	h.note(off, end, false)
-}
-
-func (h *history) trim(r *rand.Rand) {
-	off, end := h.span(r)
-	clear(h.disk[off:end])
-	h.note(off, end, false)
-}
-
-func (h *history) resize(r *rand.Rand) {
-	size := 1 + r.IntN(600*testChunk)
-	grown := make([]byte, size)
-	copy(grown, h.disk)
-	if size > len(h.disk) {
-		h.note(len(h.disk), size, true)
+	if os.Getenv("HOLDFAST_FULL") != "" {
+		setFlag(t, "rapid.checks", "400")
+		setFlag(t, "rapid.steps", "60")
 	}
-	h.disk = grown
+	steps := map[string]int{}
+	rapid.Check(t, func(rt *rapid.T) {
+		h := newHistory(t, newRand(rapid.Uint64().Draw(rt, "seed")))
+		h.steps = steps
+		rt.Repeat(h.actions())
+		h.prove(rt)
+	})
+	total := 0
+	for _, n := range steps {
+		total += n
+	}
+	t.Logf("%d steps: %v", total, steps)
+}
+
+func setFlag(t *testing.T, name, value string) {
+	t.Helper()
+	old := flag.Lookup(name).Value.String()
+	if err := flag.Set(name, value); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = flag.Set(name, old) }) // it was valid
+}
+
+func newHistory(t *testing.T, r *rand.Rand) *history {
+	h := &history{t: t, r: r, st: mem.New(), far: mem.New(), model: map[string][][]byte{}, copied: map[string]bool{}, graves: map[string][]byte{}, spoilt: map[string]bool{}}
+	h.v, h.o = initVault(t, h.st)
+	var err error
+	if h.farV, err = h.v.InitCopy(t.Context(), h.far, h.o.config()); err != nil {
+		t.Fatal(err)
+	}
+	h.disks = [][]byte{make([]byte, 1+r.IntN(400*testChunk)), make([]byte, 1+r.IntN(30*testChunk))}
+	h.changed = make([][]vault.Range, len(h.disks))
+	return h
+}
+
+func (h *history) actions() map[string]func(*rapid.T) {
+	all := map[string]func(*rapid.T){
+		"write": h.write, "trim": h.trim, "resize": h.resize, "full": h.full, "incremental": h.incremental,
+		"delete": h.delete, "abandon": h.abandon, "reopen": h.reopen, "restore": h.restore,
+		"copy": h.copy, "collect": h.collect, "corrupt": h.corrupt, "rollback": h.rollback, "repair": h.repair,
+	}
+	for name, do := range all {
+		all[name] = func(rt *rapid.T) {
+			do(rt)
+			h.steps[name]++ // unless it was skipped
+		}
+	}
+	return all
+}
+
+// span chooses a disk and a part of it.
+func (h *history) span() (d, off, end int) {
+	d = h.r.IntN(len(h.disks))
+	off = h.r.IntN(len(h.disks[d]))
+	return d, off, off + 1 + h.r.IntN(min(20*testChunk, len(h.disks[d])-off))
+}
+
+func (h *history) note(d, off, end int, zero bool) {
+	h.changed[d] = append(h.changed[d], vault.Range{Offset: int64(off), Length: int64(end - off), Zero: zero})
+}
+
+func (h *history) write(*rapid.T) {
+	d, off, end := h.span()
+	fill(h.r, h.disks[d][off:end])
+	h.note(d, off, end, false)
+}
+
+func (h *history) trim(*rapid.T) {
+	d, off, end := h.span()
+	clear(h.disks[d][off:end])
+	h.note(d, off, end, false)
+}
+
+func (h *history) resize(*rapid.T) {
+	d := h.r.IntN(len(h.disks))
+	size := 1 + h.r.IntN(400*testChunk)
+	grown := make([]byte, size)
+	copy(grown, h.disks[d])
+	if size > len(h.disks[d]) {
+		h.note(d, len(h.disks[d]), size, true)
+	}
+	h.disks[d] = grown
 }
 
 // ranges gives what changed as a changed-block list would: merged, ascending,
 // within the disk as it is now.
-func (h *history) ranges() []vault.Range {
-	dirty := make([]byte, len(h.disk)) // 1 read, 2 zero
-	for _, c := range h.changed {
+func (h *history) ranges(d int) []vault.Range {
+	disk := h.disks[d]
+	dirty := make([]byte, len(disk)) // 1 read, 2 zero
+	for _, c := range h.changed[d] {
 		for i := c.Offset; i < min(c.Offset+c.Length, int64(len(dirty))); i++ {
 			dirty[i] = 1
-			if c.Zero && h.disk[i] == 0 {
+			if c.Zero && disk[i] == 0 {
 				dirty[i] = 2
 			}
 		}
@@ -113,138 +160,109 @@ func (h *history) ranges() []vault.Range {
 	return out
 }
 
+func (h *history) full(rt *rapid.T) { h.backup(rt, "") }
+
 func (h *history) incremental(rt *rapid.T) {
 	if _, ok := h.model[h.parent]; !ok {
 		rt.Skip("no parent")
 	}
-	h.backup(rt, h.parent, ranges(h.ranges()...))
+	h.backup(rt, h.parent)
 }
 
-func (h *history) backup(rt *rapid.T, parent string, rs func(func(vault.Range, error) bool)) {
+func (h *history) backup(rt *rapid.T, parent string) {
 	h.next++
 	id := fmt.Sprintf("b%d", h.next)
-	_, err := backup(h.t.Context(), h.v, id, h.disk, parent, rs)
-	var damaged *vault.DamagedError
-	if h.hurt && (errors.As(err, &damaged) || errors.Is(err, vault.ErrNoBackup) || vault.Damage(err)) {
+	err := h.act(rt, h.st, func(v *vault.Vault) error { return h.session(v, id, parent) })
+	if errors.Is(err, errInjected) {
+		if _, serr := h.st.Stat(h.t.Context(), "backups/"+id); serr == nil {
+			err = nil // it died after the commit
+		}
+	}
+	if err == nil {
+		h.model[id] = nil
+		for d, disk := range h.disks {
+			h.model[id] = append(h.model[id], clone(disk))
+			h.changed[d] = nil
+		}
+		h.parent = id
 		return
 	}
-	if err != nil {
+	if !errors.Is(err, errInjected) && (!h.hurt || !vault.IsDamage(err) && !errors.Is(err, vault.ErrNoBackup)) {
 		rt.Fatalf("backup %s on %q: %v", id, parent, err)
 	}
-	h.model[id] = clone(h.disk)
-	h.parent, h.changed = id, nil
 }
 
+func imageName(d int) string { return fmt.Sprint("disk", d) }
+
+// session writes all disks as one backup.
+func (h *history) session(v *vault.Vault, id, parent string) error {
+	return v.Write(h.t.Context(), "s-"+id, func(ctx context.Context, s *vault.Session) error {
+		m := vault.Manifest{Backup: id, CreatedAt: time.Now()}
+		for d, disk := range h.disks {
+			in := vault.ImageInput{Name: imageName(d), Size: int64(len(disk)), Read: bytes.NewReader(disk), Ranges: whole(disk)}
+			if parent != "" {
+				in.Parent, in.Ranges = &vault.Parent{Backup: parent, Image: in.Name}, ranges(h.ranges(d)...)
+			}
+			im, err := s.WriteImage(ctx, in)
+			if err != nil {
+				return err
+			}
+			m.Images = append(m.Images, im)
+		}
+		_, err := s.Commit(ctx, m)
+		return err
+	})
+}
+
+// act does something in a process of its own, which now and then dies at some
+// storage call, before it or after.
+func (h *history) act(rt *rapid.T, inner blob.Storage, do func(*vault.Vault) error) error {
+	before := h.st.Clone()
+	defer h.bury(rt, before)
+	st := fault.New(inner)
+	if h.r.IntN(4) == 0 {
+		call := 1 + h.r.IntN(80)
+		if h.r.IntN(2) == 0 {
+			st.AddFault(fault.Any).FromCall(call).ErrorAfter(errInjected)
+			call++
+		}
+		st.AddFault(fault.Any).FromCall(call).Forever().ErrorInstead(errInjected)
+	}
+	v, err := vault.Open(h.t.Context(), st, h.o.ring)
+	if err != nil {
+		return err
+	}
+	return do(v)
+}
+
+// bury keeps what was deleted since.
+func (h *history) bury(rt *rapid.T, before *mem.Storage) {
+	for info, err := range before.List(h.t.Context(), "") {
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if _, err := h.st.Stat(h.t.Context(), info.Name); errors.Is(err, blob.ErrNotFound) {
+			if h.graves[info.Name], err = before.Get(h.t.Context(), info.Name, 1<<30); err != nil {
+				rt.Fatal(err)
+			}
+		}
+	}
+}
+
+// some chooses a backup.
 func (h *history) some(rt *rapid.T) string {
+	ids := h.ids()
+	if len(ids) == 0 {
+		rt.Skip("no backups")
+	}
+	return rapid.SampledFrom(ids).Draw(rt, "backup")
+}
+
+func (h *history) ids() []string {
 	ids := make([]string, 0, len(h.model))
 	for id := range h.model {
 		ids = append(ids, id)
 	}
-	if len(ids) == 0 {
-		rt.Skip("no backups")
-	}
 	slices.Sort(ids)
-	return rapid.SampledFrom(ids).Draw(rt, "backup")
-}
-
-func (h *history) delete(rt *rapid.T) {
-	id := h.some(rt)
-	if err := h.v.DeleteBackup(h.t.Context(), id); err != nil {
-		rt.Fatal(err)
-	}
-	delete(h.model, id)
-}
-
-func (h *history) reopen(rt *rapid.T) {
-	v, err := vault.OpenWithMaster(h.t.Context(), h.st, h.o.master)
-	if err != nil {
-		rt.Fatal(err)
-	}
-	h.v = v
-}
-
-func (h *history) abandon(rt *rapid.T) {
-	if err := h.v.Abandon(h.t.Context(), fmt.Sprintf("s-b%d", h.next)); err != nil {
-		rt.Fatal(err)
-	}
-}
-
-// collect must not make anything worse that was corrupted.
-func (h *history) collect(rt *rapid.T) {
-	o := atOnce
-	o.Sparse = rapid.SampledFrom([]float64{0, 1}).Draw(rt, "sparse")
-	p, err := h.v.PlanCollection(h.t.Context(), o)
-	if err == nil {
-		_, err = h.v.Collect(h.t.Context(), p, o)
-	}
-	if err != nil && (!h.hurt || !vault.IsDamage(err)) {
-		rt.Fatalf("collect: %v", err)
-	}
-}
-
-// corrupt changes or removes a pack, a segment or a manifest.
-func (h *history) corrupt(rt *rapid.T, r *rand.Rand) {
-	prefix := rapid.SampledFrom([]string{"packs/", "packs/", "index/", "backups/"}).Draw(rt, "prefix")
-	var names []string
-	for info, err := range h.st.List(h.t.Context(), prefix) {
-		if err != nil {
-			rt.Fatal(err)
-		}
-		names = append(names, info.Name)
-	}
-	if len(names) == 0 || r.IntN(3) > 0 { // seldom, so that histories also grow whole
-		rt.Skip("nothing to corrupt")
-	}
-	h.hurt = true
-	h.st.Tamper(names[r.IntN(len(names))], func(p []byte) []byte {
-		switch r.IntN(3) {
-		case 0:
-			return nil
-		case 1:
-			return p[:r.IntN(len(p))]
-		}
-		p[r.IntN(len(p))] ^= 1 << r.IntN(8)
-		return p
-	})
-}
-
-func (h *history) restore(rt *rapid.T) {
-	id := h.some(rt)
-	got, err := restore(h.t.Context(), h.v, id)
-	if err == nil && !bytes.Equal(got, h.model[id]) {
-		rt.Fatalf("backup %s: wrong bytes at %d", id, firstDiff(got, h.model[id]))
-	}
-	if err != nil && !h.hurt {
-		rt.Fatalf("backup %s: %v", id, err)
-	}
-}
-
-// finish compares all backups with the model, by a vault opened anew, and with
-// what check says.
-func (h *history) finish(rt *rapid.T) {
-	h.reopen(rt)
-	report, err := check.Run(h.t.Context(), h.v, check.Options{ReadData: true})
-	if err != nil {
-		rt.Fatal(err)
-	}
-	if !h.hurt && (!report.OK || report.Backups != len(h.model)) {
-		rt.Fatalf("check of a whole vault: %+v", report)
-	}
-	lost := map[string]bool{}
-	for _, d := range report.Damages {
-		lost[d.Backup] = true
-	}
-	for id, want := range h.model {
-		got, err := restore(h.t.Context(), h.v, id)
-		gone := errors.Is(err, vault.ErrNoBackup) // its manifest was removed
-		if err == nil && !bytes.Equal(got, want) {
-			rt.Fatalf("backup %s: wrong bytes at %d", id, firstDiff(got, want))
-		}
-		if (err != nil) != (lost[id] || gone) {
-			rt.Fatalf("backup %s: restore says %v, check %+v", id, err, report.Damages)
-		}
-		if err != nil && !h.hurt {
-			rt.Fatal(err)
-		}
-	}
+	return ids
 }

@@ -1,14 +1,9 @@
 package main
 
 import (
-	"fmt"
-	"time"
-
 	"github.com/spf13/cobra"
 
-	"holdfast"
 	"holdfast/control"
-	"holdfast/vault/keys"
 )
 
 func (a *admin) accountCommands() []*cobra.Command {
@@ -39,7 +34,7 @@ func (a *admin) accountCommands() []*cobra.Command {
 	})
 	kit := a.command("kit ACCOUNT", "Print the recovery kit of an account: whoever holds it reads every backup", cobra.ExactArgs(1),
 		func(cmd *cobra.Command, args []string) error { return a.kit(cmd, args[0]) })
-	return []*cobra.Command{create, set, list, kit}
+	return append([]*cobra.Command{create, set, list, kit, a.kitsCommand()}, a.shredCommands()...)
 }
 
 // accountFacts are the flags of what an operator sets of an account.
@@ -76,30 +71,4 @@ func (a *admin) setFacts(cmd *cobra.Command, account string, f *accountFacts) er
 		return err
 	}
 	return a.print(cmd.OutOrStdout(), out)
-}
-
-// kit prints the recovery kit. It needs the master key, so it works on the data
-// directory only.
-func (a *admin) kit(cmd *cobra.Command, account string) error {
-	if a.direct == nil {
-		return holdfast.E(holdfast.CodeInvalidRequest, "A recovery kit is printed on the service's own machine: use --data.")
-	}
-	id, err := holdfast.ParseID[holdfast.AccountID](account)
-	if err != nil {
-		return holdfast.E(holdfast.CodeInvalidRequest, "Name the account by its id, such as `holdfast admin account list` shows.")
-	}
-	key, err := a.direct.accountKey(cmd.Context(), id)
-	if err != nil {
-		return err
-	}
-	var lie []string
-	for _, p := range a.direct.places(id) {
-		lie = append(lie, p.name)
-	}
-	text, err := keys.Kit{Account: account, Key: key, IssuedAt: time.Now(), Vaults: lie}.Text()
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprint(cmd.OutOrStdout(), text)
-	return err
 }

@@ -68,6 +68,9 @@ func (in *installation) collectVaults(cmd *cobra.Command, account string, dry bo
 			continue
 		}
 		found = true
+		if !a.ShreddedAt.IsZero() {
+			continue // nobody can tell what is needed
+		}
 		err := in.collectVault(cmd.Context(), a, dry, wait, func(c collection) error {
 			waiting = waiting || len(c.Waiting) > 0
 			return enc.Encode(c)
@@ -98,7 +101,7 @@ func (in *installation) collectVault(ctx context.Context, a holdfast.Account, dr
 	if err != nil {
 		return err
 	}
-	v, err := vs.unlock(ctx, a.ID, st)
+	v, err := vs.unlock(ctx, a.ID, st, vs.indexCache(a.ID))
 	if errors.Is(err, vault.ErrNoVault) {
 		return nil
 	}

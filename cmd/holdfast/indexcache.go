@@ -9,9 +9,9 @@ import (
 	"holdfast/vault"
 )
 
-// indexCache keeps copies of a vault's index below the data directory: one
-// directory for each account and place. They may be deleted at any time.
-func (in *installation) indexCache(account holdfast.AccountID, place string) vault.Option {
-	id := sha256.Sum256([]byte(place))
+// indexCache keeps copies of the index of an account's vault, at the place of its
+// backups, below the data directory. They may be deleted at any time.
+func (in *installation) indexCache(account holdfast.AccountID) vault.Option {
+	id := sha256.Sum256([]byte(in.vaultPlace(account))) // another place's index is another
 	return vault.WithIndexCache(filepath.Join(in.config.Data, "cache", "index", string(account), hex.EncodeToString(id[:8])))
 }

@@ -86,6 +86,12 @@ func (in *installation) checkVaults(cmd *cobra.Command, account string, o check.
 			continue
 		}
 		found = true
+		if !a.ShreddedAt.IsZero() {
+			if err := enc.Encode(map[string]any{"account": a.ID, "name": a.Name, "shreddedAt": a.ShreddedAt}); err != nil {
+				return err
+			}
+			continue // nobody can read it
+		}
 		bar := newProgress(cmd.ErrOrStderr(), string(a.ID))
 		o.Progress = func(done, total int64) { bar.tell("check", done, total) }
 		report, err := vs.check(cmd.Context(), a.ID, o)

@@ -39,7 +39,7 @@ func (v *vaults) Open(ctx context.Context, account holdfast.AccountID) (*vault.V
 	if err != nil {
 		return nil, err
 	}
-	opened, err := v.unlock(ctx, account, st)
+	opened, err := v.unlock(ctx, account, st, v.indexCache(account))
 	if errors.Is(err, vault.ErrNoVault) {
 		opened, err = v.create(ctx, account, st)
 	}
@@ -56,13 +56,13 @@ func (v *vaults) Open(ctx context.Context, account holdfast.AccountID) (*vault.V
 // unlock opens a vault that is there. Whoever can write to the site could put
 // another account's vault here, or an old state of its keys, so the account's own
 // key decides, and how far its ring is known to have come.
-func (v *vaults) unlock(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
+func (v *vaults) unlock(ctx context.Context, account holdfast.AccountID, st blob.Storage, options ...vault.Option) (*vault.Vault, error) {
 	source := v.ringSource(account, st)
 	ring, floor, err := source(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("the vault of account %s: %w", account, err)
 	}
-	opened, err := vault.Open(ctx, st, ring, v.indexCache(account, v.vaultPlace(account)))
+	opened, err := vault.Open(ctx, st, ring, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (v *vaults) ring(ctx context.Context, account holdfast.AccountID, st blob.S
 
 // sound opens a vault, and proves that it would open without the database too.
 func (v *vaults) sound(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
-	opened, err := v.unlock(ctx, account, st)
+	opened, err := v.unlock(ctx, account, st, v.indexCache(account))
 	if err != nil {
 		return nil, err
 	}
@@ -115,5 +115,5 @@ func (v *vaults) create(ctx context.Context, account holdfast.AccountID, st blob
 	if _, err := vault.Init(ctx, st, c); err != nil && !errors.Is(err, blob.ErrExists) {
 		return nil, err
 	}
-	return v.unlock(ctx, account, st)
+	return v.unlock(ctx, account, st, v.indexCache(account))
 }

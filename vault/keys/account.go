@@ -7,6 +7,7 @@ import (
 
 const (
 	accountContext = "holdfast 2026 v1 master key wraps account key"
+	accountMark    = "holdfast 2026 v1 account key fingerprint"
 	accountAD      = "holdfast account key v1\x00"
 	maxAccountID   = 128
 )
@@ -23,6 +24,13 @@ func NewAccountKey() AccountKey { return AccountKey{newSecret()} }
 
 // Equal compares in constant time.
 func (k AccountKey) Equal(o AccountKey) bool { return k.equal(o.secret) }
+
+// Fingerprint names the key without revealing it: 16 hexadecimal digits in groups
+// of four.
+func (k AccountKey) Fingerprint() string {
+	sum := k.derive(accountMark)
+	return fmt.Sprintf("%x-%x-%x-%x", sum[0:2], sum[2:4], sum[4:6], sum[6:8])
+}
 
 // CheckAccountID accepts 1 to 128 printable ASCII characters without spaces.
 func CheckAccountID(id string) error {

@@ -178,7 +178,7 @@ func TestMasterKeyFile(t *testing.T) {
 }
 
 func TestKit(t *testing.T) {
-	kit := Kit{Account: "acc-1", Key: NewAccountKey(), IssuedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Vaults: []string{"dir /srv/v", "s3 bucket x\nKey: evil"}}
+	kit := Kit{Account: "acc-1", Key: NewAccountKey(), Number: 12, IssuedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Vaults: []string{"dir /srv/v", "s3 bucket x\nKey: evil"}}
 	text, err := kit.Text()
 	if err != nil {
 		t.Fatal(err)
@@ -186,6 +186,19 @@ func TestKit(t *testing.T) {
 	got, err := ParseKit(text)
 	if err != nil || got.Account != kit.Account || !got.Key.Equal(kit.Key) || !got.IssuedAt.Equal(kit.IssuedAt) || len(got.Vaults) != 2 {
 		t.Fatalf("parse: %v, %v", got, err)
+	}
+	// It is one page, and says which kit it is.
+	lines := strings.Split(text, "\n")
+	for _, line := range lines {
+		if len(line) > 84 {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
+	}
+	if len(lines) > 56 || !strings.Contains(text, "Number:  12 ") || !strings.Contains(text, kit.Key.Fingerprint()) {
+		t.Errorf("%d lines:\n%s", len(lines), text)
+	}
+	if kit.Key.Fingerprint() == NewAccountKey().Fingerprint() || len(kit.Key.Fingerprint()) != 19 {
+		t.Error("fingerprints do not name keys")
 	}
 	// As a person types it in.
 	typed := strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(text, "-", " "), "acc 1", "acc-1"))

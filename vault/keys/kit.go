@@ -18,15 +18,26 @@ const (
 	kitVaults = 256
 	kitWords  = `Keep this page where neither the service nor its operators can lose it, and
 where nobody else can read it: whoever holds it and a copy of a vault can read
-every backup of this account.
+every backup of this account. It opens the vaults named above, and copies of
+them, until the account's key is replaced or destroyed.
 
-To recover without the service, its database or its hypervisors, bring the
-vault's directory (or bucket) and this text to any Linux machine and run
+To recover without the service, its database or its hypervisors, type this page
+into a file, from "Account:" to the end of the key, and on any Linux machine run
 
-    holdfast recover --vault DIRECTORY --kit FILE
+    holdfast recover --vault PLACE --kit FILE
+    holdfast recover --vault PLACE --kit FILE --backup ID
+    holdfast recover --vault PLACE --kit FILE --backup ID --disk NAME --output IMAGE
 
-which lists the backups and writes a disk of one of them as a raw image. The
-format is published in FORMAT.md; any program that follows it will do.
+The first lists the backups, the second the disks of one, and the third writes a
+disk as a raw image. PLACE is the vault's directory, or s3://bucket/prefix/account;
+a bucket needs --s3-endpoint URL and --s3-credentials FILE too, a file with the
+lines "access_key = ..." and "secret_key = ...".
+
+In the key, case and spaces do not matter, 0 may be typed as O, and 1 as I or L. A
+wrong character is noticed.
+
+Without that program: vault/FORMAT.md in Holdfast's source describes every byte of
+a vault, and test/compat/reader there is a small program written from it alone.
 `
 )
 
@@ -35,6 +46,7 @@ format is published in FORMAT.md; any program that follows it will do.
 type Kit struct {
 	Account  string
 	Key      AccountKey
+	Number   int // of the account's kits; 0: not counted
 	IssuedAt time.Time
 	Vaults   []string // where the vaults lay when the kit was issued: notes for people
 }
@@ -58,6 +70,10 @@ func (k Kit) Text() (string, error) {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\nAccount: %s\nIssued:  %s\n", kitTitle, k.Account, k.IssuedAt.UTC().Format(time.RFC3339))
+	if k.Number > 0 {
+		fmt.Fprintf(&b, "Number:  %d of this account's kits\n", k.Number)
+	}
+	fmt.Fprintf(&b, "Mark:    %s (names the key without revealing it)\n", k.Key.Fingerprint())
 	for _, v := range k.Vaults[:min(len(k.Vaults), kitVaults)] {
 		fmt.Fprintf(&b, "Vault:   %s\n", strings.Join(strings.Fields(v), " "))
 	}

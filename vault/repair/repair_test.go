@@ -29,22 +29,38 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
+	disk := append(noise(1, 300), 1, 2, 3)
+	clear(disk[10*chunkSize : 20*chunkSize])
+	return newVault(t, disk, 270)
+}
+
+func newSmall(t *testing.T) *fixture {
+	t.Helper()
+	return newVault(t, noise(2, 24), 12)
+}
+
+// noise is a disk without equal or zero chunks.
+func noise(seed uint64, chunks int) []byte {
+	disk := make([]byte, chunks*chunkSize)
+	r := rand.New(rand.NewPCG(seed, 2))
+	for i := range disk {
+		disk[i] = byte(r.Uint32())
+	}
+	return disk
+}
+
+func newVault(t *testing.T, disk []byte, changed int) *fixture {
+	t.Helper()
 	f := &fixture{t: t, ring: keys.NewRing(), st: mem.New(), disks: map[string][]byte{}}
 	v, err := vault.Init(t.Context(), f.st, vault.Config{Account: "acc", Ring: f.ring,
 		WrappedRing: keys.NewAccountKey().WrapRing("acc", f.ring), ChunkSize: chunkSize, PackSize: 64 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
-	disk := make([]byte, 300*chunkSize+100)
-	r := rand.New(rand.NewPCG(1, 2))
-	for i := range disk {
-		disk[i] = byte(r.Uint32())
-	}
-	clear(disk[10*chunkSize : 20*chunkSize])
 	f.write(v, "a", "", disk, vault.Range{Length: int64(len(disk))})
 	disk = slices.Clone(disk)
-	disk[270*chunkSize] ^= 1
-	f.write(v, "b", "a", disk, vault.Range{Offset: 270 * chunkSize, Length: 1})
+	disk[changed*chunkSize] ^= 1
+	f.write(v, "b", "a", disk, vault.Range{Offset: int64(changed) * chunkSize, Length: 1})
 	f.copied = f.st.Clone()
 	return f
 }
