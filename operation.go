@@ -17,7 +17,17 @@ const (
 	KindVPSStart      Kind = "vps_start"
 	KindVPSStop       Kind = "vps_stop"
 	KindVPSDelete     Kind = "vps_delete"
+
+	KindCopy         Kind = "copy"          // a backup to a further place
+	KindCopyDelete   Kind = "copy_delete"   // a deleted backup's copy at a further place
+	KindVaultCollect Kind = "vault_collect" // the space of an account's deleted backups at one place
 )
+
+// Upkeep says whether operations of the kind are the service's own: customers
+// neither see them nor wait for them.
+func (k Kind) Upkeep() bool {
+	return k == KindCopy || k == KindCopyDelete || k == KindVaultCollect
+}
 
 // OperationStatus is how far an operation has come; the values are the wire's.
 type OperationStatus string
@@ -50,6 +60,7 @@ type Operation struct {
 	VPSID     VPSID    // what it works on
 	BackupID  BackupID // what it makes, reads or deletes; "" if none
 	HostID    HostID   // where it must run
+	Place     string   // of an upkeep's vault, by its name in the configuration; else ""
 	KeyID     KeyID    // who started it; "" for the operator or the service
 	Lock      Lock
 	Status    OperationStatus

@@ -18,11 +18,6 @@ import (
 	"holdfast/vault"
 )
 
-// Vaults opens an account's vault, making it if it is the account's first use.
-type Vaults interface {
-	Open(ctx context.Context, account holdfast.AccountID) (*vault.Vault, error)
-}
-
 // Service is the data plane of one host. It is safe for concurrent use.
 type Service struct {
 	Host   *machine.Host

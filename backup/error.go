@@ -9,6 +9,7 @@ import (
 	"holdfast/machine"
 	"holdfast/vault"
 	"holdfast/vault/blob"
+	"holdfast/vault/keys"
 )
 
 // errParent: the backup that the change tracking began with cannot be built on:
@@ -36,7 +37,7 @@ func explain(op string, err error) error {
 	if errors.Is(err, vault.ErrStaleRing) {
 		return holdfast.Wrap(holdfast.CodeBackupDamaged, op, "The place of the backups shows an old state of the account's keys, so nothing was written. Tell the operator.", err)
 	}
-	if errors.Is(err, vault.ErrNoBackup) || errors.Is(err, vault.ErrDeleted) {
+	if errors.Is(err, vault.ErrNoBackup) || errors.Is(err, vault.ErrDeleted) || errors.Is(err, vault.ErrNoVault) {
 		return holdfast.Wrap(holdfast.CodeBackupNotFound, op, "The backup is not there any more. Choose another one.", err)
 	}
 	if mapped := machine.Explain(op, err); mapped != err { //nolint:errorlint // is it the very same value?
@@ -46,6 +47,29 @@ func explain(op string, err error) error {
 		return holdfast.Wrap(holdfast.CodeVPSStateChanged, op, "The VPS was stopped, restarted or lost several times during the backup. Try again when it is calm.", err)
 	}
 	return err
+}
+
+// explainPlace is for what nobody asked for and only the operator sees: it names the
+// place. What is not known to be final is taken for a place that fails for now.
+func explainPlace(op, place string, err error) error {
+	if _, done := errors.AsType[*holdfast.Error](err); done {
+		return err
+	}
+	if locked, ok := errors.AsType[*vault.RetainedError](err); ok {
+		return holdfast.Wrap(holdfast.CodeBackupLocked, op, "At "+place+" nobody can delete the backup before "+locked.Until.UTC().Format(time.RFC3339)+".", err)
+	}
+	_, damaged := errors.AsType[*vault.DamagedError](err)
+	switch {
+	case noSpace(err):
+		return holdfast.Wrap(holdfast.CodeSiteFull, op, "The place "+place+" is full.", err)
+	case damaged:
+		return holdfast.Wrap(holdfast.CodeBackupDamaged, op, "The backup is damaged wherever it can be read. holdfast vault check says what is.", err)
+	case errors.Is(err, vault.ErrNotACopy), errors.Is(err, vault.ErrFormat), errors.Is(err, keys.ErrWrongKey), vault.IsDamage(err):
+		return holdfast.Wrap(holdfast.CodeBackupDamaged, op, "The account's vault at "+place+" is damaged, or not a copy of the one at the first place, so it was left alone.", err)
+	case errors.Is(err, vault.ErrNoBackup), errors.Is(err, vault.ErrDeleted), errors.Is(err, vault.ErrNoVault):
+		return holdfast.Wrap(holdfast.CodeBackupNotFound, op, "There is no place that has the backup to be copied to "+place+".", err)
+	}
+	return holdfast.Wrap(holdfast.CodeUpstreamUnavailable, op, "The place "+place+" fails or does not answer.", err)
 }
 
 const damagedText = "The backup does not verify, so it was not used. Restore another one, and tell the operator."

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"holdfast/operation"
 	"holdfast/vault"
 	"holdfast/vault/blob/fault"
+	"holdfast/vault/keys"
 )
 
 // process is one process of the service: it can be killed, and then nothing of
@@ -27,6 +30,7 @@ type process struct {
 	sim     *sim.Host
 	storage *fault.Storage
 	service *backup.Service
+	keeper  *backup.Keeper
 	runner  *operation.Runner
 	dead    atomic.Bool
 
@@ -39,16 +43,20 @@ var errDead = errors.New("the process is dead")
 func (w *world) process() *process {
 	w.t.Helper()
 	p := &process{world: w, sim: w.hypervisor(), storage: fault.New(w.site), returned: make(chan struct{})}
-	p.door = &door{Queue: control.NewQueue(w.store, w.log), process: p, cancelSeen: make(chan struct{})}
+	p.door = &door{Queue: control.NewQueue(w.store, w.log).WithUpkeep(w.care), process: p, cancelSeen: make(chan struct{})}
 	p.service = &backup.Service{
 		Host:   &machine.Host{Driver: p.sim, Provisioner: p.sim, Ports: machine.PortRange{First: 47000, Last: 47099}},
 		Vaults: p, Log: w.log,
 	}
+	p.keeper = &backup.Keeper{Vaults: p, Log: w.log, Sessions: func(context.Context, holdfast.AccountID, string) func(string) vault.SessionState {
+		return func(session string) vault.SessionState { return p.sessions[session] }
+	}}
 	p.runner = operation.NewRunner(p.door, operation.Config{
 		Name: holdfast.NewID[holdfast.RequestID]().ULID(), Host: w.host, TTL: ttl, Poll: 2 * time.Millisecond, Publish: 10 * time.Millisecond,
 		MaxAttempts: 3, FirstDelay: time.Millisecond, MostDelay: 4 * time.Millisecond, Log: w.log,
 	}, map[holdfast.Kind]operation.Handler{
 		holdfast.KindBackup: p.backUp, holdfast.KindRestoreToPayg: p.service.Restore, holdfast.KindBackupDelete: p.service.Delete,
+		holdfast.KindCopy: p.keeper.Copy, holdfast.KindCopyDelete: p.keeper.DeleteCopy, holdfast.KindVaultCollect: p.keeper.Collect,
 	})
 	return p
 }
@@ -61,6 +69,35 @@ func (p *process) backUp(ctx context.Context, run *operation.Run) (any, error) {
 // Open implements backup.Vaults.
 func (p *process) Open(ctx context.Context, _ holdfast.AccountID) (*vault.Vault, error) {
 	return vault.Open(ctx, p.storage, p.ring)
+}
+
+// Places implements backup.Vaults.
+func (p *process) Places() []string {
+	return append([]string{firstPlace}, slices.Sorted(maps.Keys(p.others))...)
+}
+
+// At implements backup.Vaults.
+func (p *process) At(ctx context.Context, account holdfast.AccountID, place string) (*vault.Vault, error) {
+	if place == firstPlace {
+		return p.Open(ctx, account)
+	}
+	return vault.Open(ctx, p.others[place], p.ring)
+}
+
+// Twin implements backup.Vaults.
+func (p *process) Twin(ctx context.Context, account holdfast.AccountID, place string) (*vault.Vault, error) {
+	v, err := p.At(ctx, account, place)
+	if !errors.Is(err, vault.ErrNoVault) {
+		return v, err
+	}
+	first, err := p.Open(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	key := keys.NewAccountKey()
+	return first.InitCopy(ctx, p.others[place], vault.Config{
+		Account: string(account), Ring: p.ring, WrappedRing: key.WrapRing(string(account), p.ring),
+	})
 }
 
 // inject replaces the hypervisor's faults; before is called before each call of

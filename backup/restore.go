@@ -33,30 +33,24 @@ func (s *Service) Restore(ctx context.Context, run *operation.Run) (any, error) 
 
 func (s *Service) restore(ctx context.Context, run *operation.Run, in holdfast.RestoreInput) (holdfast.RestoreReport, error) {
 	op := run.Operation
-	v, err := s.Vaults.Open(ctx, op.AccountID)
+	src, err := s.find(ctx, op)
 	if err != nil {
 		return holdfast.RestoreReport{}, err
 	}
-	m, err := v.Manifest(ctx, string(op.BackupID))
-	if err != nil {
-		if vault.IsDamage(err) {
-			return holdfast.RestoreReport{}, errManifest(err)
-		}
-		return holdfast.RestoreReport{}, fmt.Errorf("backup: manifest: %w", err)
-	}
-	f := &filling{Service: s, run: run, vault: v}
-	for _, image := range m.Images {
+	images := src.images
+	f := &filling{source: src, run: run}
+	for _, image := range images {
 		f.total += f.bytes(image)
 	}
 	run.Progress(0, f.total, "Making the disks")
-	if err := f.anew(ctx, m.Images); err != nil {
+	if err := f.anew(ctx, images); err != nil {
 		return holdfast.RestoreReport{}, err
 	}
 	ports, err := s.Host.Define(ctx, op.VPSID, in.Machine)
 	if err != nil {
 		return holdfast.RestoreReport{}, err
 	}
-	for _, image := range m.Images {
+	for _, image := range images {
 		if err := f.fill(ctx, image); err != nil {
 			return holdfast.RestoreReport{}, fmt.Errorf("backup: fill %s: %w", image.Name, err)
 		}
@@ -73,9 +67,8 @@ func (s *Service) restore(ctx context.Context, run *operation.Run, in holdfast.R
 
 // filling is the work on the disks of one restore.
 type filling struct {
-	*Service
+	*source
 	run   *operation.Run
-	vault *vault.Vault
 	done  int64 // bytes of the disks that are finished
 	total int64
 }
@@ -123,7 +116,7 @@ func (f *filling) fill(ctx context.Context, image vault.Image) error {
 		return err
 	}
 	if !at.Done {
-		if err := f.write(ctx, key, image, at.Offset); err != nil {
+		if err := f.writeFromAny(ctx, key, image, &at); err != nil {
 			return err
 		}
 		if err := f.run.Save(ctx, key, filled{Done: true}); err != nil {
@@ -134,35 +127,52 @@ func (f *filling) fill(ctx context.Context, image vault.Image) error {
 	return nil
 }
 
-func (f *filling) write(ctx context.Context, key string, image vault.Image, from int64) (err error) {
+// writeFromAny goes on from another place where one fails, as far as it had come.
+func (f *filling) writeFromAny(ctx context.Context, key string, image vault.Image, at *filled) error {
+	for {
+		final, err := f.write(ctx, key, image, at)
+		if err == nil || final || ctx.Err() != nil {
+			return err
+		}
+		if err := f.next(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
+// write is final when it was not the backup that failed, or it was and no other
+// place could mend it.
+func (f *filling) write(ctx context.Context, key string, image vault.Image, at *filled) (final bool, err error) {
 	r, err := f.vault.OpenImage(ctx, image)
 	if err != nil {
-		return err
+		return false, err
 	}
 	sink, err := f.Host.Provisioner.Fill(ctx, string(f.run.Operation.VPSID), image.Name)
 	if err != nil {
-		return err
+		return true, err
 	}
 	defer func() { err = errors.Join(err, sink.Close()) }()
-	saved := from
-	err = r.Restore(ctx, sink, vault.RestoreOptions{
-		From: from,
+	to := &target{Sink: sink}
+	err = r.Restore(ctx, to, vault.RestoreOptions{
+		From: at.Offset,
 		Progress: func(done, left int64) {
 			f.run.Progress(f.done+max(0, f.bytes(image)-left)+done, f.total, "Writing "+image.Name)
 		},
+		Damaged: func(d *vault.DamagedError) error { return f.patch(ctx, image, d, to) },
 		Checkpoint: func(offset int64) error {
-			if offset-saved < checkpoint {
+			if offset-at.Offset < checkpoint {
 				return nil
 			}
-			saved = offset
-			if err := sink.Sync(ctx); err != nil {
+			if err := to.Sync(ctx); err != nil {
 				return err
 			}
-			return f.run.Save(ctx, key, filled{Offset: offset})
+			at.Offset = offset
+			return f.run.Save(ctx, key, *at)
 		},
 	})
 	if err != nil {
-		return err
+		_, damaged := errors.AsType[*vault.DamagedError](err)
+		return damaged || to.failed.Load(), err
 	}
-	return sink.Sync(ctx)
+	return true, sink.Sync(ctx)
 }

@@ -19,8 +19,10 @@ import (
 	"holdfast"
 	"holdfast/compute"
 	"holdfast/compute/sim"
+	"holdfast/control"
 	"holdfast/store"
 	"holdfast/vault"
+	"holdfast/vault/blob/fault"
 	"holdfast/vault/blob/mem"
 	"holdfast/vault/keys"
 )
@@ -29,23 +31,29 @@ const (
 	block    = 64 << 10 // of change tracking, and the vault's chunks
 	ttl      = 2 * time.Second
 	patience = 20 * time.Second
+
+	firstPlace = "local"
 )
 
 // world is what outlives a process: the database, the hypervisor's directory
 // and the place of the vault. A test can put its lease clock forward.
 type world struct {
-	t       testing.TB
-	dir     string
-	site    *mem.Storage
-	ring    keys.Ring
-	ahead   atomic.Int64 // nanoseconds that the lease clock is put forward
-	store   *store.Store
-	account holdfast.AccountID
-	host    holdfast.HostID
-	vps     holdfast.VPS
-	parents []holdfast.ParentBackup
-	rand    *rand.Rand
-	log     *slog.Logger
+	t      testing.TB
+	dir    string
+	site   *mem.Storage
+	others map[string]*fault.Storage // further places, by name
+	care   control.Upkeep
+	// sessions is what is known of the vaults' sessions.
+	sessions map[string]vault.SessionState
+	ring     keys.Ring
+	ahead    atomic.Int64 // nanoseconds that the lease clock is put forward
+	store    *store.Store
+	account  holdfast.AccountID
+	host     holdfast.HostID
+	vps      holdfast.VPS
+	parents  []holdfast.ParentBackup
+	rand     *rand.Rand
+	log      *slog.Logger
 }
 
 // newWorld has a running VPS with two disks of noise and holes.

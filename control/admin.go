@@ -43,6 +43,8 @@ func (c *Control) Commands() map[string]Command {
 		command("vps-start", "Start a VPS.", c.StartVPS),
 		command("vps-stop", "Stop a VPS.", c.StopVPS),
 		command("vps-delete", "End a VPS; its backups stay.", c.DeleteVPS),
+		command("backup-list", "List the backups of all accounts, of one, or of a VPS, and where they lie.", c.ListAllBackups),
+		command("backup-show", "Show a backup and where it lies.", c.BackupInfo),
 		command("job-get", "Show an operation.", c.JobInfo),
 	} {
 		out[cmd.Name] = cmd

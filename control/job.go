@@ -28,6 +28,9 @@ func (c *Control) GetJob(ctx context.Context, caller Caller, id string) (holdfas
 		}
 		return holdfast.Operation{}, told(op, err)
 	}
+	if o.Kind.Upkeep() {
+		return holdfast.Operation{}, refusal
+	}
 	if scope != nil && (o.KeyID == "" || o.KeyID != caller.Key) {
 		return holdfast.Operation{}, scope
 	}

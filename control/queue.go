@@ -29,6 +29,7 @@ type Queue struct {
 	store *store.Store
 	host  holdfast.HostID // "": any
 	log   *slog.Logger
+	care  Upkeep
 }
 
 var (
@@ -42,7 +43,7 @@ func NewQueue(s *store.Store, log *slog.Logger) *Queue { return &Queue{store: s,
 // For is the door for the runners of one host: whatever they say, they reach no
 // other host's operations.
 func (q *Queue) For(host holdfast.HostID) *Queue {
-	return &Queue{store: q.store, host: host, log: q.log}
+	return &Queue{store: q.store, host: host, log: q.log, care: q.care}
 }
 
 // Woken is closed when an operation was queued by this process.
@@ -173,7 +174,7 @@ func (q *Queue) Finish(ctx context.Context, l operation.Lease, out operation.Out
 		if err != nil {
 			return err
 		}
-		end := &ending{tx: tx, op: o}
+		end := &ending{tx: tx, op: o, care: q.care}
 		if end.now, err = tx.Now(ctx); err != nil {
 			return err
 		}

@@ -38,18 +38,31 @@ func backupDone(ctx context.Context, e *ending, raw json.RawMessage) (any, error
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("%w: the backup is not pending", errRefused)
 	}
+	if err == nil {
+		err = e.wantCopies(ctx)
+	}
 	return backupResult{
 		BackupID: e.op.BackupID, SizeGb: SizeGb(r.SizeBytes), TransferredBytes: r.TransferredBytes,
 		ChangedBytes: r.ChangedBytes, DurationSeconds: e.seconds(), Incremental: r.Incremental, Consistency: r.Consistency,
 	}, err
 }
 
-// backupFailed frees the slot.
+// backupFailed frees the slot. What was written of it is garbage.
 func backupFailed(ctx context.Context, e *ending) error {
-	return gone(e.tx.SetBackupStatus(ctx, e.op.BackupID, holdfast.BackupPending, holdfast.BackupFailed))
+	return errors.Join(e.garbage(ctx, e.care.First),
+		gone(e.tx.SetBackupStatus(ctx, e.op.BackupID, holdfast.BackupPending, holdfast.BackupFailed)))
 }
 
+// backupDeleted is the end for the customer; the row stays until the backup is
+// deleted at the other places, too.
 func backupDeleted(ctx context.Context, e *ending, _ json.RawMessage) (any, error) {
+	if err := e.garbage(ctx, e.care.First); err != nil {
+		return nil, err
+	}
+	copies, err := e.dropCopies(ctx)
+	if err != nil || copies > 0 {
+		return struct{}{}, err
+	}
 	return struct{}{}, gone(e.tx.DeleteBackup(ctx, e.op.BackupID))
 }
 

@@ -31,6 +31,9 @@ var effects = map[holdfast.Kind]effect{
 	holdfast.KindVPSStart:      {powerDone, powerFailed},
 	holdfast.KindVPSStop:       {powerDone, powerFailed},
 	holdfast.KindVPSDelete:     {vpsDeleted, vpsDeleteFailed},
+	holdfast.KindCopy:          {copyDone, copyFailed},
+	holdfast.KindCopyDelete:    {copyDeleted, copyFailed},
+	holdfast.KindVaultCollect:  {collectDone, collectFailed},
 }
 
 // errRefused: a report says what cannot be.
@@ -44,6 +47,8 @@ type ending struct {
 	tx      *store.Tx
 	op      holdfast.Operation
 	now     time.Time
+	care    Upkeep
+	failure *holdfast.Failure // of one that failed
 	refused error
 }
 
@@ -66,7 +71,8 @@ func (e *ending) settle(ctx context.Context, out operation.Outcome) ([]byte, *ho
 		e.refused = err
 		failure = &holdfast.Failure{Code: holdfast.CodeInternal, Message: "The operation ended in a way that makes no sense. Ask support."}
 	}
-	return nil, honest(failure), f.failed(ctx, e)
+	e.failure = honest(failure)
+	return nil, e.failure, f.failed(ctx, e)
 }
 
 // honest is a failure within the bounds of what is kept and shown.

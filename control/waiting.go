@@ -21,6 +21,7 @@ type JobInfo struct {
 	Account   string                   `json:"account"`
 	VPS       string                   `json:"vps,omitzero"`
 	Backup    string                   `json:"backup,omitzero"`
+	Place     string                   `json:"place,omitzero"`
 	Progress  holdfast.Progress        `json:"progress"`
 	Result    json.RawMessage          `json:"result,omitzero"`
 	Failure   *holdfast.Failure        `json:"failure,omitzero"`
@@ -34,7 +35,7 @@ func (c *Control) JobInfo(ctx context.Context, in JobInput) (JobInfo, error) {
 	o, err := c.job(ctx, in.JobID)
 	return JobInfo{
 		JobID: o.ID.String(), Type: o.Kind, Status: o.Status, Account: o.AccountID.String(), VPS: o.VPSID.String(),
-		Backup: o.BackupID.String(), Progress: o.Progress, Result: o.Result, Failure: o.Failure, Attempts: o.Attempts,
+		Backup: o.BackupID.String(), Place: o.Place, Progress: o.Progress, Result: o.Result, Failure: o.Failure, Attempts: o.Attempts,
 		CreatedAt: o.CreatedAt, EndedAt: timeOrNull(o.FinishedAt),
 	}, err
 }

@@ -87,6 +87,21 @@ func (q *queries) BackupsOfVPS(ctx context.Context, vps holdfast.VPSID, states .
 	})
 }
 
+// Backups lists the backups of all accounts, or of one, or of one VPS, that have
+// not failed, the newest first; deleted ones are among them while a copy is left.
+func (q *queries) Backups(ctx context.Context, account holdfast.AccountID, vps holdfast.VPSID) ([]holdfast.Backup, error) {
+	return all[backupRow](ctx, q, "backups", func(s *bun.SelectQuery) *bun.SelectQuery {
+		s = s.Where("status <> ?", holdfast.BackupFailed)
+		if account != "" {
+			s = s.Where("account_id = ?", account)
+		}
+		if vps != "" {
+			s = s.Where("vps_id = ?", vps)
+		}
+		return s.Order("requested_at DESC", "id DESC")
+	})
+}
+
 // BackupsOfAccount lists an account's backups in the given states, the newest
 // first; with no state named, in all.
 func (q *queries) BackupsOfAccount(ctx context.Context, account holdfast.AccountID, states ...holdfast.BackupStatus) ([]holdfast.Backup, error) {

@@ -123,7 +123,7 @@ func (t *Tx) EndOperation(ctx context.Context, h Held, result []byte, failure *h
 	return failed("end operation", err)
 }
 
-// clampLeases brings leases and delays that lie further ahead than they can,
+// clampLeases brings leases, delays and what is due that lie further ahead than they can,
 // because the wall clock was set back while the database was closed, to what
 // they would be if they began now.
 func (t *Tx) clampLeases(ctx context.Context) error {
@@ -132,7 +132,15 @@ func (t *Tx) clampLeases(ctx context.Context) error {
 		Where("status = ? AND lease_until > ? + lease_ttl", holdfast.OperationInProgress, now).Exec(ctx); err != nil {
 		return failed("clamp leases", err)
 	}
-	_, err := t.db.NewUpdate().Model((*operationRow)(nil)).Set("not_before = ?", now).
-		Where("status = ? AND not_before > ?", holdfast.OperationQueued, now+micros(maxDelay.Microseconds())).Exec(ctx)
-	return failed("clamp leases", err)
+	last := now + micros(maxDelay.Microseconds())
+	if _, err := t.db.NewUpdate().Model((*operationRow)(nil)).Set("not_before = ?", now).
+		Where("status = ? AND not_before > ?", holdfast.OperationQueued, last).Exec(ctx); err != nil {
+		return failed("clamp leases", err)
+	}
+	for _, upkeep := range []any{(*copyRow)(nil), (*garbageRow)(nil)} {
+		if _, err := t.db.NewUpdate().Model(upkeep).Set("due_at = ?", now).Where("due_at > ?", last).Exec(ctx); err != nil {
+			return failed("clamp leases", err)
+		}
+	}
+	return nil
 }

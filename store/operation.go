@@ -18,6 +18,7 @@ type operationRow struct {
 	VPSID        holdfast.VPSID `bun:"vps_id"`
 	BackupID     holdfast.BackupID
 	HostID       holdfast.HostID
+	Place        string
 	KeyID        holdfast.KeyID
 	Lock         holdfast.Lock `bun:"lock_name"`
 	Status       holdfast.OperationStatus
@@ -45,7 +46,7 @@ func newOperationRow(o holdfast.Operation) *operationRow {
 	}
 	return &operationRow{
 		ID: o.ID, Kind: o.Kind, AccountID: o.AccountID, VPSID: o.VPSID, BackupID: o.BackupID,
-		HostID: o.HostID, KeyID: o.KeyID, Lock: o.Lock, Status: o.Status, Input: input,
+		HostID: o.HostID, Place: o.Place, KeyID: o.KeyID, Lock: o.Lock, Status: o.Status, Input: input,
 		Failure: o.Failure, Progress: o.Progress, Epoch: o.Epoch, Runner: o.Runner,
 		LeaseUntil: toMicros(o.LeaseUntil), NotBefore: toMicros(o.NotBefore), Attempts: o.Attempts, Cancel: o.Cancel,
 		CreatedAt: toMicros(o.CreatedAt), StartedAt: toMicros(o.StartedAt), FinishedAt: toMicros(o.FinishedAt),
@@ -55,7 +56,7 @@ func newOperationRow(o holdfast.Operation) *operationRow {
 func (r operationRow) domain() holdfast.Operation {
 	o := holdfast.Operation{
 		ID: r.ID, Kind: r.Kind, AccountID: r.AccountID, VPSID: r.VPSID, BackupID: r.BackupID,
-		HostID: r.HostID, KeyID: r.KeyID, Lock: r.Lock, Status: r.Status, Input: json.RawMessage(r.Input),
+		HostID: r.HostID, Place: r.Place, KeyID: r.KeyID, Lock: r.Lock, Status: r.Status, Input: json.RawMessage(r.Input),
 		Failure: r.Failure, Progress: r.Progress, Epoch: r.Epoch, Runner: r.Runner,
 		LeaseUntil: r.LeaseUntil.time(), NotBefore: r.NotBefore.time(), Attempts: r.Attempts, Cancel: r.Cancel,
 		CreatedAt: r.CreatedAt.time(), StartedAt: r.StartedAt.time(), FinishedAt: r.FinishedAt.time(),
@@ -101,10 +102,26 @@ func (q *queries) ActiveOperations(ctx context.Context, vps holdfast.VPSID) ([]h
 }
 
 // OperationOnBackup reads an operation that has not ended and makes, reads or
-// deletes a backup, or ErrNotFound: such a backup is pinned.
+// deletes a backup at its first place, or ErrNotFound: such a backup is pinned.
+// Upkeep pins nothing.
 func (q *queries) OperationOnBackup(ctx context.Context, backup holdfast.BackupID) (holdfast.Operation, error) {
 	return one[operationRow](ctx, q, "operation on backup", func(s *bun.SelectQuery) *bun.SelectQuery {
-		return s.Where("backup_id = ?", backup).Where(activeOperation).Order("created_at", "id")
+		return s.Where("backup_id = ? AND place = ''", backup).Where(activeOperation).Order("created_at", "id")
+	})
+}
+
+// Upkeep reads the operation of a kind that has not ended and works on a place, on
+// one backup there or (backup "") on the account's vault, or ErrNotFound.
+func (q *queries) Upkeep(ctx context.Context, kind holdfast.Kind, account holdfast.AccountID, backup holdfast.BackupID, place string) (holdfast.Operation, error) {
+	return one[operationRow](ctx, q, "upkeep", func(s *bun.SelectQuery) *bun.SelectQuery {
+		return s.Where("kind = ? AND account_id = ? AND backup_id = ? AND place = ?", kind, account, backup, place).Where(activeOperation)
+	})
+}
+
+// Running lists the operations of a kind that a runner holds.
+func (q *queries) Running(ctx context.Context, kind holdfast.Kind) ([]holdfast.Operation, error) {
+	return all[operationRow](ctx, q, "running operations", func(s *bun.SelectQuery) *bun.SelectQuery {
+		return s.Where("kind = ? AND status = ?", kind, holdfast.OperationInProgress).Order("created_at", "id")
 	})
 }
 
@@ -115,11 +132,11 @@ type OperationFilter struct {
 	Kind     holdfast.Kind
 }
 
-// ListOperations is a page of an account's operations, and whether there is
-// more.
+// ListOperations is a page of an account's operations, without those of upkeep,
+// and whether there is more.
 func (q *queries) ListOperations(ctx context.Context, account holdfast.AccountID, f OperationFilter, p Page) ([]holdfast.Operation, bool, error) {
 	return page[operationRow](ctx, q, "list operations", p, func(s *bun.SelectQuery) *bun.SelectQuery {
-		s = s.Where("account_id = ?", account)
+		s = s.Where("account_id = ? AND place = ''", account) // upkeep is no customer's
 		if f.Resource != "" {
 			s = s.Where("(vps_id = ? OR backup_id = ?)", f.Resource, f.Resource)
 		}

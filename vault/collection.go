@@ -1,12 +1,14 @@
 package vault
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"holdfast/vault/blob"
 	"holdfast/vault/bounded"
 	"holdfast/vault/pack"
 )
@@ -47,11 +49,18 @@ type CollectOptions struct {
 	// Wait bounds the whole waiting for sessions; 0 is no bound. What is not over
 	// by then is a *WaitingError, and the next collection goes on from there.
 	Wait time.Duration
+	// Watch, if set, remembers how far sessions had come, so that Idle goes on over
+	// several collections that each wait only for a little.
+	Watch *SessionWatch
 	// Poll is the time between two looks at the sessions; 0 means a second.
 	Poll time.Duration
 	// Progress, if set, is told of each stage, with what is done and to be done of it.
 	Progress func(stage string, done, total int)
 }
+
+// SessionWatch is what a process has seen of the sessions of one vault. The zero
+// value has seen nothing; it serves one collection at a time.
+type SessionWatch struct{ seen map[string]progress }
 
 // SessionState is what a collector's caller knows of a session.
 type SessionState int
@@ -79,6 +88,12 @@ func (o CollectOptions) withDefaults() CollectOptions {
 	}
 	if o.Progress == nil {
 		o.Progress = func(string, int, int) {}
+	}
+	if o.Watch == nil {
+		o.Watch = &SessionWatch{}
+	}
+	if o.Watch.seen == nil {
+		o.Watch.seen = map[string]progress{}
 	}
 	return o
 }
@@ -230,3 +245,7 @@ type Collected struct {
 	// Again says that too much had changed since the plan: another will free more.
 	Again bool `json:"again,omitempty"`
 }
+
+// Sweep removes what dead writers have left at the place that is no blob; it may
+// run beside living ones. It returns how many pieces there were.
+func (v *Vault) Sweep(ctx context.Context) (int, error) { return blob.Sweep(ctx, v.st) }

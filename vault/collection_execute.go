@@ -126,7 +126,7 @@ func (v *Vault) mergeSegments(ctx context.Context, p *CollectionPlan, r *Collect
 		}
 		stored[info.Name] = true
 	}
-	var parts []*index.Part
+	merging := index.NewJoiner(0)
 	var names []string
 	for _, name := range p.Segments {
 		part, err := v.segmentPart(ctx, name)
@@ -134,7 +134,8 @@ func (v *Vault) mergeSegments(ctx context.Context, p *CollectionPlan, r *Collect
 			return err
 		}
 		if part != nil {
-			parts, names = append(parts, part), append(names, name)
+			merging.Add(part.Only(func(p pack.Info) bool { return stored[p.Name()] }))
+			names = append(names, name)
 		}
 	}
 	if len(p.Unindexed) > 0 {
@@ -142,13 +143,9 @@ func (v *Vault) mergeSegments(ctx context.Context, p *CollectionPlan, r *Collect
 		if err != nil {
 			return err
 		}
-		parts = append(parts, index.NewPart(contents))
+		merging.Add(index.NewPart(contents))
 	}
-	if len(parts) == 0 {
-		return nil
-	}
-	merged := index.Join(parts...).Only(func(p pack.Info) bool { return stored[p.Name()] })
-	if len(merged.Entries) > 0 {
+	if merged := merging.Part(); len(merged.Entries) > 0 {
 		if _, _, err := v.putSegment(ctx, collectSession+number(p.Number), merged); err != nil {
 			return err
 		}

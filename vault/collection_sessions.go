@@ -20,7 +20,6 @@ type waiter struct {
 	o     CollectOptions
 	older map[string]bool
 	dead  map[string]bool // known to be
-	seen  map[string]progress
 	ended []string
 }
 
@@ -44,7 +43,7 @@ func (v *Vault) settleSessions(ctx context.Context, p *CollectionPlan, o Collect
 	if err != nil {
 		return nil, err
 	}
-	w := &waiter{v: v, o: o, older: map[string]bool{}, dead: map[string]bool{}, seen: map[string]progress{}}
+	w := &waiter{v: v, o: o, older: map[string]bool{}, dead: map[string]bool{}}
 	for _, s := range p.Ends {
 		w.dead[s] = true
 	}
@@ -99,6 +98,7 @@ func (w *waiter) look(ctx context.Context) (open, idle []string, err error) {
 	}
 	for _, s := range slices.Sorted(maps.Keys(w.older)) {
 		if !marks[s] || dead.ended[s] || dead.kept[s] {
+			delete(w.o.Watch.seen, s)
 			continue
 		}
 		open = append(open, s)
@@ -126,9 +126,9 @@ func (w *waiter) still(ctx context.Context, session string) (bool, error) {
 			now.bytes += info.Size
 		}
 	}
-	last, ok := w.seen[session]
+	last, ok := w.o.Watch.seen[session]
 	if !ok || last.blobs != now.blobs || last.bytes != now.bytes {
-		w.seen[session] = now
+		w.o.Watch.seen[session] = now
 		last = now
 	}
 	return time.Since(last.since) >= w.o.Idle, nil

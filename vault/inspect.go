@@ -45,11 +45,11 @@ type packUse struct {
 	entries int
 }
 
-// Above so many parts they are merged, so that a lookup stays a few searches.
+// The parts of more segments are merged, so that a lookup stays a few searches.
 const maxParts = 12
 
 // Inspect reads the whole index anew from the storage, and lists the packs. It
-// takes 52 bytes of memory for each chunk the index knows, twice that for a moment.
+// takes 52 bytes of memory for each chunk the index knows.
 func (v *Vault) Inspect(ctx context.Context) (*Inspection, error) {
 	return v.inspect(ctx, (*index.Segment).Part)
 }
@@ -87,9 +87,7 @@ func (v *Vault) inspect(ctx context.Context, read func(*index.Segment, context.C
 	for _, c := range contents {
 		in.loose[c.Info.Name()] = true
 	}
-	if in.parts = append(in.parts, index.NewPart(contents)); len(in.parts) > maxParts {
-		in.parts = []*index.Part{index.Join(in.parts...)}
-	}
+	in.parts = append(in.parts, index.NewPart(contents))
 	return in, nil
 }
 
@@ -101,8 +99,13 @@ func (in *Inspection) load(ctx context.Context, read func(*index.Segment, contex
 	in.v.mu.Unlock()
 	in.parts = nil
 	clear(in.segments)
-	if rescued != nil {
-		in.parts = append(in.parts, rescued)
+	total := 0
+	for _, s := range segments {
+		total += s.Len()
+	}
+	var joined *index.Joiner
+	if len(segments) > maxParts {
+		joined = index.NewJoiner(total)
 	}
 	for _, name := range slices.Sorted(maps.Keys(segments)) {
 		part, err := read(segments[name], ctx)
@@ -115,8 +118,18 @@ func (in *Inspection) load(ctx context.Context, read func(*index.Segment, contex
 		case err != nil:
 			return false, err
 		}
-		in.parts = append(in.parts, part)
 		in.segments[name] = useOf(part)
+		if joined != nil {
+			joined.Add(part)
+		} else {
+			in.parts = append(in.parts, part)
+		}
+	}
+	if joined != nil {
+		in.parts = append(in.parts, joined.Part())
+	}
+	if rescued != nil {
+		in.parts = slices.Insert(in.parts, 0, rescued)
 	}
 	in.Segments = len(in.segments) + len(in.DamagedSegments)
 	return false, nil

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -220,6 +221,8 @@ func (h *history) act(rt *rapid.T, inner blob.Storage, do func(*vault.Vault) err
 	before := h.st.Clone()
 	defer h.bury(rt, before)
 	st := fault.New(inner)
+	var died atomic.Bool
+	st.OnFault(func(fault.Call) { died.Store(true) })
 	if h.r.IntN(4) == 0 {
 		call := 1 + h.r.IntN(80)
 		if h.r.IntN(2) == 0 {
@@ -229,10 +232,13 @@ func (h *history) act(rt *rapid.T, inner blob.Storage, do func(*vault.Vault) err
 		st.AddFault(fault.Any).FromCall(call).Forever().ErrorInstead(errInjected)
 	}
 	v, err := vault.Open(h.t.Context(), st, h.o.ring)
-	if err != nil {
-		return err
+	if err == nil {
+		err = do(v)
 	}
-	return do(v)
+	if err != nil && died.Load() {
+		return errors.Join(errInjected, err) // whatever it says of its end
+	}
+	return err
 }
 
 // bury keeps what was deleted since.

@@ -139,5 +139,15 @@ func newVault(st blob.Storage, ring keys.Ring, params Params, options []Option) 
 	return v, nil
 }
 
+// Present is nil for a vault that is still where it was opened, ErrNoVault for one
+// that is gone, which nothing may be written to any more.
+func (v *Vault) Present(ctx context.Context) error {
+	there, err := v.exists(ctx, paramsName)
+	if err == nil && !there {
+		err = ErrNoVault
+	}
+	return err
+}
+
 // Params returns the vault's parameters.
 func (v *Vault) Params() Params { return v.params }

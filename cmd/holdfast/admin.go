@@ -33,6 +33,7 @@ operator key in HOLDFAST_ADMIN_KEY.`,
 		group("host", "Hypervisor machines", a.hostCommands()...),
 		group("image", "OS images that VPSs begin with", a.imageCommands()...),
 		group("vps", "VPSs", a.vpsCommands()...),
+		group("backup", "Backups, and the places they lie at", a.backupCommands()...),
 	)
 	return c
 }

@@ -32,7 +32,7 @@ type collection struct {
 }
 
 func collectCommand() *cobra.Command {
-	var account string
+	var account, place string
 	var dry bool
 	var wait time.Duration
 	c := &cobra.Command{
@@ -44,17 +44,22 @@ A backup that was running when it began is waited for; if that takes longer than
 --wait, the collection is gone on with the next time, and the status is 4.`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return onInstallation(cmd, func(in *installation) error { return in.collectVaults(cmd, account, dry, wait) })
+			return onInstallation(cmd, func(in *installation) error { return in.collectVaults(cmd, account, place, dry, wait) })
 		},
 	}
 	configFlags(c.Flags())
 	c.Flags().StringVar(&account, "account", "", "one account's vault, by the account's id; all if not given")
+	c.Flags().StringVar(&place, "place", firstPlace, "the place, by its name in copies")
 	c.Flags().BoolVar(&dry, "dry-run", false, "print the plan only")
 	c.Flags().DurationVar(&wait, "wait", 10*time.Minute, "how long to wait for running backups; 0 for as long as it takes")
 	return c
 }
 
-func (in *installation) collectVaults(cmd *cobra.Command, account string, dry bool, wait time.Duration) error {
+func (in *installation) collectVaults(cmd *cobra.Command, account, place string, dry bool, wait time.Duration) error {
+	at, err := in.site(place)
+	if err != nil {
+		return err
+	}
 	accounts, err := in.store.Accounts(cmd.Context())
 	if err != nil {
 		return fmt.Errorf("accounts: %w", err)
@@ -71,7 +76,7 @@ func (in *installation) collectVaults(cmd *cobra.Command, account string, dry bo
 		if !a.ShreddedAt.IsZero() {
 			continue // nobody can tell what is needed
 		}
-		err := in.collectVault(cmd.Context(), a, dry, wait, func(c collection) error {
+		err := in.collectVault(cmd.Context(), a, at, dry, wait, func(c collection) error {
 			waiting = waiting || len(c.Waiting) > 0
 			return enc.Encode(c)
 		})
@@ -92,16 +97,16 @@ func (in *installation) collectVaults(cmd *cobra.Command, account string, dry bo
 	return nil
 }
 
-func (in *installation) collectVault(ctx context.Context, a holdfast.Account, dry bool, wait time.Duration, tell func(collection) error) error {
+func (in *installation) collectVault(ctx context.Context, a holdfast.Account, s *site, dry bool, wait time.Duration, tell func(collection) error) error {
 	vs := &vaults{installation: in}
-	if vs.noVault(a.ID) {
+	if s.mounted() && s.none(a.ID) {
 		return nil // no backup yet
 	}
-	st, err := vs.storage(a.ID)
+	st, err := s.storage(a.ID)
 	if err != nil {
 		return err
 	}
-	v, err := vs.unlock(ctx, a.ID, st, vs.indexCache(a.ID))
+	v, err := vs.unlock(ctx, a.ID, st, vs.indexCacheAt(a.ID, s))
 	if errors.Is(err, vault.ErrNoVault) {
 		return nil
 	}
@@ -114,7 +119,7 @@ func (in *installation) collectVault(ctx context.Context, a holdfast.Account, dr
 			return fmt.Errorf("sweep: %w", err)
 		}
 	}
-	o := vault.CollectOptions{Wait: wait, Session: in.sessionState(ctx)}
+	o := vault.CollectOptions{Wait: wait, Session: in.sessionState(ctx, a.ID, s.name)}
 	for range collectRounds {
 		p, err := v.PlanCollection(ctx, o)
 		if err != nil {
@@ -136,9 +141,13 @@ func (in *installation) collectVault(ctx context.Context, a holdfast.Account, dr
 	return nil
 }
 
-// sessionState asks the operations: a session is named after the one it serves.
-func (in *installation) sessionState(ctx context.Context) func(string) vault.SessionState {
+// sessionState asks the operations: a session is named after the one it serves, or
+// after the backup that is copied.
+func (in *installation) sessionState(ctx context.Context, account holdfast.AccountID, place string) func(string) vault.SessionState {
 	return func(session string) vault.SessionState {
+		if backup, ok := strings.CutPrefix(session, "copy-"); ok {
+			return in.copyState(ctx, account, backup, place)
+		}
 		id, err := holdfast.ParseID[holdfast.JobID]("job_" + strings.ToLower(session))
 		if err != nil {
 			return vault.SessionUnknown
@@ -154,6 +163,25 @@ func (in *installation) sessionState(ctx context.Context) func(string) vault.Ses
 		}
 		return vault.SessionAlive
 	}
+}
+
+// copyState asks for the operation that copies a backup to a place. While none does,
+// one may be queued any time: only what is complete or deleted is dead for certain.
+func (in *installation) copyState(ctx context.Context, account holdfast.AccountID, backup, place string) vault.SessionState {
+	backup, _, _ = strings.Cut(backup, ".")
+	id, err := holdfast.ParseID[holdfast.BackupID]("bkp_" + strings.ToLower(backup))
+	if err != nil {
+		return vault.SessionUnknown
+	}
+	switch _, err := in.store.Upkeep(ctx, holdfast.KindCopy, account, id, place); {
+	case err == nil, !errors.Is(err, store.ErrNotFound):
+		return vault.SessionAlive
+	}
+	c, err := in.store.Copy(ctx, id, place)
+	if err == nil && (c.State == holdfast.CopyComplete || c.State == holdfast.CopyDeleting) {
+		return vault.SessionDead
+	}
+	return vault.SessionUnknown
 }
 
 // brief leaves out which chunks of a pack are kept: nobody reads that.

@@ -75,8 +75,13 @@ type config struct {
 		BytesPerSecond int64 `koanf:"bytes_per_second"`
 		// RequestsPerSecond limits the calls to the site; 0: no limit.
 		RequestsPerSecond int `koanf:"requests_per_second"`
+		// CollectAfter is how long after a deletion its space is collected; 0: only by
+		// `vault collect`.
+		CollectAfter time.Duration `koanf:"collect_after"`
 	} `koanf:"vault"`
 	S3 s3Config `koanf:"s3"`
+	// Copies are the further places of every backup.
+	Copies []copyConfig `koanf:"copies"`
 
 	values map[string]any // as they were given, by name
 }
@@ -88,7 +93,7 @@ var configDefaults = map[string]any{
 	"host.name":           "local", "host.region": "local", "host.driver": "qemu", "host.scratch_limit_mib": 10240, "host.host_scratch_limit_mib": 0, "host.scratch_reserve_mib": 64, "host.freeze": true, "host.backup_bytes_per_second": 0, "host.write_latency_limit": "1s",
 	"host.first_port": 20000, "host.last_port": 29999, "host.user": "", "host.accelerator": "",
 	"database": "", "database_backup_retention": "0s", "master_key": "", "master_key_command": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
-	"vault.bytes_per_second": 0, "vault.requests_per_second": 0,
+	"vault.bytes_per_second": 0, "vault.requests_per_second": 0, "vault.collect_after": "1m", "copies": "",
 	"s3.endpoint": "", "s3.region": "us-east-1", "s3.credentials": "", "s3.ca": "", "s3.path_style": false, "s3.versions": false,
 	"s3.lock": "0s", "s3.lock_mode": lockCompliance,
 }
@@ -120,7 +125,7 @@ func loadConfig(fs *pflag.FlagSet, environ []string) (config, error) {
 	var c config
 	err := k.UnmarshalWithConf("", &c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
 		Result: &c, TagName: "koanf", WeaklyTypedInput: true, ErrorUnused: true,
-		DecodeHook: mapstructure.ComposeDecodeHookFunc(daysHook, listHook, mapstructure.StringToTimeDurationHookFunc()),
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(copiesHook, daysHook, listHook, mapstructure.StringToTimeDurationHookFunc()),
 	}})
 	if err != nil {
 		return config{}, holdfast.Wrap(holdfast.CodeInvalidRequest, "config", "The configuration cannot be read.", err)
@@ -206,6 +211,7 @@ func (c *config) derive() {
 			*d.at = filepath.Join(c.Data, d.name)
 		}
 	}
+	c.deriveCopies()
 	if len(c.MasterKeyCommand) > 0 {
 		c.MasterKey = ""
 	}
@@ -241,6 +247,8 @@ func (c *config) check() error {
 	add(c.Host.Region != "", "host.region", "must not be empty")
 	add(c.Vault.BytesPerSecond >= 0, "vault.bytes_per_second", "must be 0, for no limit, or more")
 	add(c.Host.Accelerator == "" || c.Host.Accelerator == "tcg" || c.Host.Accelerator == "kvm", "host.accelerator", "must be tcg or kvm")
+	add(c.Vault.CollectAfter >= 0, "vault.collect_after", "must be 0, for never, or more")
+	bad = append(bad, c.checkCopies()...)
 	add(c.DatabaseBackupRetention >= 0, "database_backup_retention", "must be 0, for unknown, or more")
 	bad = append(bad, c.checkMasterKey()...)
 	if len(bad) > 0 {

@@ -34,8 +34,12 @@ type host struct {
 	close   func() error
 }
 
-// quick operations must not wait behind backups that take hours.
-const quickRunners = 4
+// Quick operations must not wait behind backups that take hours, and nobody's must
+// wait behind copies and collections.
+const (
+	quickRunners  = 4
+	upkeepRunners = 2
+)
 
 func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, error) {
 	cfg := in.config.Host
@@ -59,10 +63,14 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 		}
 		h.machine.Driver, h.machine.Provisioner, h.close = d, d, d.Close
 	}
-	h.queue = control.NewQueue(in.store, log)
-	data := &backup.Service{Host: h.machine, Vaults: &vaults{installation: in}, Log: log, Limits: backup.Limits{
+	all := &vaults{installation: in}
+	h.queue = control.NewQueue(in.store, log).WithUpkeep(control.Upkeep{
+		First: firstPlace, Copies: all.Places()[1:], CollectAfter: in.config.Vault.CollectAfter,
+	})
+	data := &backup.Service{Host: h.machine, Vaults: all, Log: log, Limits: backup.Limits{
 		BytesPerSecond: in.config.Host.BackupBytes, WriteLatency: in.config.Host.WriteLatency,
 	}}
+	keep := &backup.Keeper{Vaults: all, Sessions: in.sessionState, Log: log}
 	for name, r := range map[string]struct {
 		concurrency int
 		handlers    map[holdfast.Kind]operation.Handler
@@ -73,6 +81,9 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 		"quick": {quickRunners, map[holdfast.Kind]operation.Handler{
 			holdfast.KindBackupDelete: data.Delete, holdfast.KindVPSCreate: h.machine.Create, holdfast.KindVPSStart: h.machine.Start,
 			holdfast.KindVPSStop: h.machine.Stop, holdfast.KindVPSDelete: h.machine.Delete,
+		}},
+		"upkeep": {upkeepRunners, map[holdfast.Kind]operation.Handler{
+			holdfast.KindCopy: keep.Copy, holdfast.KindCopyDelete: keep.DeleteCopy, holdfast.KindVaultCollect: keep.Collect,
 		}},
 	} {
 		h.runners = append(h.runners, operation.NewRunner(h.queue, operation.Config{
@@ -150,7 +161,7 @@ func (h *host) run(ctx context.Context) error {
 	for _, r := range h.runners {
 		g.Go(func() error { return r.Run(ctx) })
 	}
-	for _, loop := range []func(context.Context){h.watch, h.queue.Maintain} {
+	for _, loop := range []func(context.Context){h.watch, h.queue.Maintain, h.upkeep} {
 		g.Go(func() error {
 			loop(ctx)
 			return nil
@@ -158,6 +169,8 @@ func (h *host) run(ctx context.Context) error {
 	}
 	return g.Wait()
 }
+
+func (h *host) upkeep(ctx context.Context) { h.queue.Upkeep(ctx, h.id) }
 
 // wake starts the machines that ran when the host went down. Those that still
 // run are found by their sockets and left alone.

@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"sync"
 
 	"github.com/spf13/cobra"
 
 	"holdfast"
 	"holdfast/control"
 	"holdfast/store"
-	"holdfast/vault/blob/s3"
 	"holdfast/vault/keys"
 )
 
@@ -24,7 +22,7 @@ type installation struct {
 	store   *store.Store
 	master  keys.MasterKey
 	control *control.Control
-	bucket  func() (*s3.Storage, error) // of the site, when it is on S3
+	sites   []*site // the first one first
 }
 
 // openInstallation opens the data directory. The service fills it at its first
@@ -38,7 +36,7 @@ func openInstallation(ctx context.Context, c config, create bool, log *slog.Logg
 		return nil, fmt.Errorf("database: %w", err)
 	}
 	in := &installation{config: c, store: st}
-	in.bucket = sync.OnceValues(func() (*s3.Storage, error) { return c.S3.open(c.Site) })
+	in.sites = sitesOf(c, log)
 	if in.master, err = masterKey(ctx, c, st, create, log); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}

@@ -60,7 +60,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) (err error) {
 	if err != nil {
 		return fmt.Errorf("master key: %w", err)
 	}
-	if err := in.proveSite(ctx, log); err != nil {
+	if err := in.sites[0].prove(ctx, in.store); err != nil {
 		return err
 	}
 	h, err := newHost(ctx, in, log)

@@ -18,7 +18,7 @@ import (
 // whose disk is noise; its content is returned.
 func newService(t *testing.T, options ...service.Option) (s *service.Service, a service.Account, vps string, content []byte) {
 	t.Helper()
-	s = service.New(t, append(options, service.Set("host.driver", "sim"), service.Set("host.machines", filepath.Join(t.TempDir(), "sim")))...)
+	s = service.New(t, append([]service.Option{service.Set("host.driver", "sim"), service.Set("host.machines", filepath.Join(t.TempDir(), "sim"))}, options...)...)
 	content = make([]byte, 6<<20)
 	r := rand.New(rand.NewPCG(7, 7)) //nolint:gosec // noise
 	for i := range content {

@@ -1,23 +1,15 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"holdfast"
-	"holdfast/store"
 	"holdfast/vault/blob"
-	"holdfast/vault/blob/limit"
-	"holdfast/vault/blob/local"
 	"holdfast/vault/blob/s3"
 )
 
@@ -98,83 +90,21 @@ type place struct {
 // places are all places of an account's vault: what concerns every copy, as a
 // rotation or the end of a key, goes over them. The first is that of backups.
 func (in *installation) places(account holdfast.AccountID) []place {
-	return []place{{
-		name: in.vaultPlace(account),
-		open: func() (blob.Storage, error) { return in.storage(account) },
-		none: func() bool { return in.noVault(account) },
-	}}
-}
-
-// vaultPlace names where an account's vault lies: a directory or an s3:// URL.
-func (in *installation) vaultPlace(account holdfast.AccountID) string {
-	if onS3(in.config.Site) {
-		return strings.TrimSuffix(in.config.Site, "/") + "/" + string(account)
+	var all []place
+	for _, s := range in.sites {
+		all = append(all, place{
+			name: s.vault(account),
+			open: func() (blob.Storage, error) { return s.storage(account) },
+			none: func() bool { return s.none(account) },
+		})
 	}
-	return filepath.Join(in.config.Site, string(account))
+	return all
 }
 
-// storage opens the place of an account's vault, slowed down as configured.
+// storage opens the first place of an account's vault.
 func (in *installation) storage(account holdfast.AccountID) (blob.Storage, error) {
-	st, err := in.unlimited(account)
-	if err != nil {
-		return nil, err
-	}
-	rates := limit.Rates{Bytes: in.config.Vault.BytesPerSecond, Requests: in.config.Vault.RequestsPerSecond}
-	if rates.Bytes > 0 || rates.Requests > 0 {
-		return limit.NewRates(st, rates), nil
-	}
-	return st, nil
+	return in.sites[0].storage(account)
 }
 
-func (in *installation) unlimited(account holdfast.AccountID) (blob.Storage, error) {
-	if onS3(in.config.Site) {
-		bucket, err := in.bucket()
-		if err != nil {
-			return nil, err
-		}
-		return bucket.Under(string(account))
-	}
-	st, err := local.New(in.vaultPlace(account))
-	if err != nil {
-		return nil, fmt.Errorf("site: %w", err)
-	}
-	return st, nil
-}
-
-// noVault reports that an account has no vault yet, without making its place: a
-// directory that is not there holds none. Of a bucket, opening the vault tells.
-func (in *installation) noVault(account holdfast.AccountID) bool {
-	if onS3(in.config.Site) {
-		return false
-	}
-	_, err := os.Stat(in.vaultPlace(account))
-	return errors.Is(err, fs.ErrNotExist)
-}
-
-// proveSite probes a bucket once, when the service first meets it: one that
-// replaces what is there, or shows it late, would lose backups. Later starts do
-// not wait for it.
-func (in *installation) proveSite(ctx context.Context, log *slog.Logger) error {
-	if !onS3(in.config.Site) {
-		return nil
-	}
-	bucket, err := in.bucket()
-	if err != nil {
-		return err
-	}
-	place := in.config.S3.Endpoint + " " + in.config.Site
-	if in.config.S3.Lock > 0 {
-		place += " locked for " + in.config.S3.LockMode // how long, needs no proof
-	}
-	switch known, err := in.store.Meta(ctx, metaSite); {
-	case err == nil && string(known) == place:
-		return nil
-	case err != nil && !errors.Is(err, store.ErrNotFound):
-		return fmt.Errorf("site: %w", err)
-	}
-	if err := bucket.Probe(ctx); err != nil {
-		return fmt.Errorf("site %s: %w", in.config.Site, err)
-	}
-	log.InfoContext(ctx, "the site is suitable for vaults", "site", in.config.Site)
-	return in.store.Tx(ctx, func(tx *store.Tx) error { return tx.PutMeta(ctx, metaSite, []byte(place)) })
-}
+// noVault reports that an account has no vault at the first place yet.
+func (in *installation) noVault(account holdfast.AccountID) bool { return in.sites[0].none(account) }

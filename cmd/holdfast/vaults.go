@@ -14,43 +14,103 @@ import (
 	"holdfast/vault/keys"
 )
 
-// vaults opens the accounts' vaults at the site, and makes an account's
-// vault at its first use. Opened ones are kept: their index is.
+// vaults opens the accounts' vaults at the sites, and makes an account's vault at
+// its first use. Opened ones are kept: their index is.
 type vaults struct {
 	*installation
 
 	mu   sync.Mutex
-	open map[holdfast.AccountID]*vault.Vault
+	open map[vaultKey]*vault.Vault
 }
 
-// Open implements backup.Vaults. An account whose key was destroyed has no vault,
-// and gets none.
+type vaultKey struct {
+	account holdfast.AccountID
+	place   string
+}
+
+// Open implements backup.Vaults. An account whose key was destroyed has no vault
+// anywhere, and gets none.
 func (v *vaults) Open(ctx context.Context, account holdfast.AccountID) (*vault.Vault, error) {
+	return v.at(ctx, account, v.sites[0], v.create)
+}
+
+// Places implements backup.Vaults.
+func (v *vaults) Places() []string {
+	var names []string
+	for _, s := range v.sites {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// At implements backup.Vaults.
+func (v *vaults) At(ctx context.Context, account holdfast.AccountID, place string) (*vault.Vault, error) {
+	s, err := v.site(place)
+	if err != nil {
+		return nil, err
+	}
+	return v.at(ctx, account, s, nil)
+}
+
+// at opens a vault; one that is not there is made, unless create is nil. A place may
+// be slow or away, so nobody waits for another's.
+func (v *vaults) at(ctx context.Context, account holdfast.AccountID, s *site, create func(context.Context, holdfast.AccountID, blob.Storage) (*vault.Vault, error)) (*vault.Vault, error) {
+	key := vaultKey{account, s.name}
+	if _, err := v.account(ctx, account); err != nil {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		delete(v.open, key) // with its keys
+		return nil, err
+	}
+	if opened, err := v.opened(ctx, key); opened != nil || err != nil {
+		return opened, err
+	}
+	if create == nil && s.mounted() && s.none(account) {
+		return nil, vault.ErrNoVault
+	}
+	if err := s.prove(ctx, v.store); err != nil {
+		return nil, err
+	}
+	st, err := s.storage(account)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := v.unlock(ctx, account, st, v.indexCacheAt(account, s))
+	if errors.Is(err, vault.ErrNoVault) && create != nil {
+		opened, err = create(ctx, account, st)
+	}
+	if err != nil {
+		return nil, err
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if _, err := v.account(ctx, account); err != nil {
-		delete(v.open, account) // with its keys
-		return nil, err
-	}
-	if opened := v.open[account]; opened != nil {
-		return opened, nil
-	}
-	st, err := v.storage(account)
-	if err != nil {
-		return nil, err
-	}
-	opened, err := v.unlock(ctx, account, st, v.indexCache(account))
-	if errors.Is(err, vault.ErrNoVault) {
-		opened, err = v.create(ctx, account, st)
-	}
-	if err != nil {
-		return nil, err
-	}
 	if v.open == nil {
-		v.open = map[holdfast.AccountID]*vault.Vault{}
+		v.open = map[vaultKey]*vault.Vault{}
 	}
-	v.open[account] = opened
-	return opened, nil
+	if v.open[key] == nil {
+		v.open[key] = opened
+	}
+	return v.open[key], nil
+}
+
+// opened is a vault that was opened before and is still there; nil if there is none.
+func (v *vaults) opened(ctx context.Context, key vaultKey) (*vault.Vault, error) {
+	v.mu.Lock()
+	opened := v.open[key]
+	v.mu.Unlock()
+	if opened == nil {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	err := opened.Present(ctx)
+	if !errors.Is(err, vault.ErrNoVault) {
+		return opened, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.open[key] == opened {
+		delete(v.open, key)
+	}
+	return nil, nil //nolint:nilnil // there is none any more
 }
 
 // unlock opens a vault that is there. Whoever can write to the site could put
@@ -108,6 +168,9 @@ func (v *vaults) sound(ctx context.Context, account holdfast.AccountID, st blob.
 
 // create makes the vault; another process may be faster.
 func (v *vaults) create(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
+	if made, err := v.remake(ctx, account, st); made != nil || err != nil {
+		return made, err
+	}
 	c, err := v.newVaultConfig(ctx, account)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 // what it shared with another is not.
 func TestCollect(t *testing.T) {
 	const size = 48 * mib
-	s := service.New(t)
+	s := service.New(t, service.Set("vault.collect_after", "0"))
 	owner := s.NewAccount(t, "owner")
 	gone := s.NewVPS(t, owner.ID, rawImage(t, s, "gone", size), "gone-01", false)
 	stays := s.NewVPS(t, owner.ID, rawImage(t, s, "stays", size/2), "stays-01", false)

@@ -42,32 +42,6 @@ type Contents struct {
 	Entries []pack.Entry
 }
 
-func merge(parts []*Part) *Part {
-	m := &Part{}
-	at := map[pack.Info]uint32{}
-	n := 0
-	for _, p := range parts {
-		n += len(p.Entries)
-	}
-	m.Entries = make([]Entry, 0, n)
-	for _, p := range parts {
-		for _, e := range p.Entries {
-			info := p.Packs[e.Pack]
-			to, ok := at[info]
-			if !ok {
-				to = uint32(len(m.Packs)) //nolint:gosec // at most maxPacks
-				at[info] = to
-				m.Packs = append(m.Packs, info)
-			}
-			e.Pack = to
-			m.Entries = append(m.Entries, e)
-		}
-	}
-	slices.SortFunc(m.Entries, Entry.compare)
-	m.Entries = slices.CompactFunc(m.Entries, func(a, b Entry) bool { return a.compare(b) == 0 })
-	return m
-}
-
 // All yields every place of a chunk.
 func (p *Part) All(id chunk.ID) iter.Seq2[pack.Info, pack.Entry] {
 	return func(yield func(pack.Info, pack.Entry) bool) {
@@ -109,9 +83,6 @@ func (p *Part) check(maxChunk int) error {
 	}
 	return nil
 }
-
-// Join merges parts into one.
-func Join(parts ...*Part) *Part { return merge(parts) }
 
 // Only returns the part's entries in packs for which keep is true.
 func (p *Part) Only(keep func(pack.Info) bool) *Part {
