@@ -159,9 +159,13 @@ func copyInput(ctx context.Context, tx *store.Tx, b holdfast.Backup) (holdfast.C
 }
 
 func (q *Queue) queueUpkeep(ctx context.Context, tx *store.Tx, o holdfast.Operation, input any) error {
+	a, err := tx.Account(ctx, o.AccountID)
+	if err != nil || !a.ShreddedAt.IsZero() {
+		return err // without its key nobody can say what is whose
+	}
 	if _, err := tx.Queries().Upkeep(ctx, o.Kind, o.AccountID, o.BackupID, o.Place); !errors.Is(err, store.ErrNotFound) {
 		return err // another process was faster
 	}
-	_, err := enqueue(ctx, tx, o, input)
+	_, err = enqueue(ctx, tx, o, input)
 	return err
 }
