@@ -75,9 +75,15 @@ func (b *attempt) labels(ctx context.Context) map[string]string {
 // takes up what its predecessor sealed.
 func (b *attempt) session() string { return b.run.Operation.ID.ULID() }
 
-// images writes the disks one after the other.
-func (b *attempt) images(ctx context.Context, s *vault.Session, work pieces) ([]vault.Image, error) {
-	var images []vault.Image
+// images writes the disks one after the other. All stay open until the end: what
+// is durable of one makes room for the others.
+func (b *attempt) images(ctx context.Context, s *vault.Session, work pieces) (images []vault.Image, err error) {
+	var open []disk.Source
+	defer func() {
+		for _, src := range open {
+			err = errors.Join(err, src.Close())
+		}
+	}()
 	var done int64
 	k := newBrake(b.Limits, b.latency, b.meter.say, b.Log)
 	wctx, stop := context.WithCancel(ctx)
@@ -88,7 +94,12 @@ func (b *attempt) images(ctx context.Context, s *vault.Session, work pieces) ([]
 		watching.Wait()
 	}()
 	for _, w := range work {
-		image, err := b.image(ctx, s, w, k, func(processed int64) {
+		src, err := b.Host.Driver.Open(ctx, b.point.Handle, w.name)
+		if err != nil {
+			return nil, fmt.Errorf("backup: open %s: %w", w.name, err)
+		}
+		open = append(open, src)
+		image, err := b.image(ctx, s, w, src, k, func(processed int64) {
 			// Chunks are read whole, so a little more may be read than was measured.
 			b.meter.copying(done+min(processed, w.bytes), work.total(), "Copying "+w.name)
 		})
@@ -191,16 +202,16 @@ func (b *attempt) parent(ctx context.Context, d compute.HandleDisk) (*vault.Pare
 	return nil, fmt.Errorf("%w: no backup began with %s", errParent, d.Parent)
 }
 
-func (b *attempt) image(ctx context.Context, s *vault.Session, w piece, k *brake, progress func(processed int64)) (vault.Image, error) {
-	var image vault.Image
-	err := b.open(ctx, w.name, func(src disk.Source) (err error) {
-		image, err = s.WriteImage(ctx, vault.ImageInput{
-			Name: w.name, Size: w.size, Point: string(b.point.Handle.Point), Parent: w.parent,
-			Read:   &counter{src: &braked{ctx, src, k}, tell: progress},
-			Ranges: ranges(ctx, src),
-		})
-		return err
-	})
+func (b *attempt) image(ctx context.Context, s *vault.Session, w piece, src disk.Source, k *brake, progress func(processed int64)) (vault.Image, error) {
+	in := vault.ImageInput{
+		Name: w.name, Size: w.size, Point: string(b.point.Handle.Point), Parent: w.parent,
+		Read:   &counter{src: &braked{ctx, src, k}, tell: progress},
+		Ranges: ranges(ctx, src),
+	}
+	if r, ok := src.(disk.Releaser); ok {
+		in.Durable = r.Release
+	}
+	image, err := s.WriteImage(ctx, in)
 	if _, damaged := errors.AsType[*vault.DamagedError](err); damaged || errors.Is(err, vault.ErrNoBackup) {
 		err = fmt.Errorf("%w: %w", errParent, err)
 	}

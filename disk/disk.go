@@ -50,6 +50,16 @@ type Source interface {
 	io.Closer
 }
 
+// Releaser is a Source that keeps copies of what is overwritten until it was
+// read, and may run short of space for them.
+type Releaser interface {
+	Source
+	// Release says that the range was read and stored: it is read again only by
+	// a reader who begins anew. The Source may discard it when space runs short,
+	// whereupon such a reader finds the point in time lost.
+	Release(offset, length int64)
+}
+
 // Sink is a disk being filled. It starts as zeros. It is safe for concurrent
 // use on ranges that do not overlap.
 type Sink interface {

@@ -19,8 +19,11 @@ type packer struct {
 	size  int
 	free  chan []byte // buffers; nil ones are not made yet
 
+	safe safety
+
 	mu  sync.Mutex
 	cur *pack.Builder
+	nth uint64 // of cur, 1 for the first
 }
 
 func newPacker(s *Session, class pack.Class, size, buffers int) *packer {
@@ -34,15 +37,21 @@ func newPacker(s *Session, class pack.Class, size, buffers int) *packer {
 // add stores a payload, which is not kept after the call. It waits while all
 // buffers are being uploaded.
 func (p *packer) add(kind chunk.Kind, id chunk.ID, codec chunk.Codec, payload []byte, plain int) error {
-	slot, err := p.reserve(kind, id, codec, len(payload), plain)
-	if err != nil {
-		return err
-	}
-	slot.Put(payload)
-	return nil
+	_, err := p.put(kind, id, codec, payload, plain)
+	return err
 }
 
-func (p *packer) reserve(kind chunk.Kind, id chunk.ID, codec chunk.Codec, payload, plain int) (pack.Slot, error) {
+// put is add, and says in which pack the payload is, by its number.
+func (p *packer) put(kind chunk.Kind, id chunk.ID, codec chunk.Codec, payload []byte, plain int) (nth uint64, err error) {
+	slot, nth, err := p.reserve(kind, id, codec, len(payload), plain)
+	if err != nil {
+		return 0, err
+	}
+	slot.Put(payload)
+	return nth, nil
+}
+
+func (p *packer) reserve(kind chunk.Kind, id chunk.ID, codec chunk.Codec, payload, plain int) (pack.Slot, uint64, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cur != nil && !p.cur.Room(payload) {
@@ -50,10 +59,10 @@ func (p *packer) reserve(kind chunk.Kind, id chunk.ID, codec chunk.Codec, payloa
 	}
 	if p.cur == nil {
 		if err := p.begin(); err != nil {
-			return pack.Slot{}, err
+			return pack.Slot{}, 0, err
 		}
 	}
-	return p.cur.Reserve(kind, id, codec, payload, plain), nil
+	return p.cur.Reserve(kind, id, codec, payload, plain), p.nth, nil
 }
 
 func (p *packer) begin() error {
@@ -73,6 +82,7 @@ func (p *packer) begin() error {
 		return err
 	}
 	p.cur = b
+	p.nth++
 	return nil
 }
 
@@ -87,12 +97,14 @@ func (p *packer) sealLocked() {
 	if p.cur == nil {
 		return
 	}
-	b := p.cur
+	b, nth := p.cur, p.nth
 	p.cur = nil
 	p.s.uploads.Go(func() {
 		buf, err := p.upload(b)
 		if err != nil {
 			p.s.fail(err)
+		} else {
+			p.safe.reached(nth)
 		}
 		p.free <- buf
 	})

@@ -48,6 +48,11 @@ type ImageInput struct {
 	// Progress, if set, is called in turn, with the bytes processed of this image
 	// and the bytes the whole session has uploaded.
 	Progress func(processed, uploaded int64)
+	// Durable, if set, is called with each range that was read and needs not be
+	// read again by this session, whatever happens to it: it is in a pack that is
+	// stored, or zeros. Calls come in no order and may come at once; one for each
+	// range is not promised.
+	Durable func(offset, length int64)
 }
 
 // WriteImage stores one disk's content and returns its description, for the
@@ -212,36 +217,38 @@ func (w *imageWriter) readAll(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		id, err := w.store(p)
+		id, at, err := w.store(p)
 		if err != nil {
 			// The chunk is claimed and will not come: the session must not commit.
 			w.s.fail(err)
 			return err
 		}
 		j.result <- id
+		w.tell(off, int64(len(p)), at)
 	}
 	return nil
 }
 
 // store names a chunk and, unless the vault has it, compresses and packs it.
-func (w *imageWriter) store(p []byte) (chunk.ID, error) {
+func (w *imageWriter) store(p []byte) (chunk.ID, settled, error) {
 	w.tokens <- struct{}{}
 	defer func() { <-w.tokens }()
 	if chunk.IsZeros(p) {
-		return chunk.ID{}, nil
+		return chunk.ID{}, settled{durable: true}, nil
 	}
 	sc, err := w.s.v.borrow()
 	if err != nil {
-		return chunk.ID{}, err
+		return chunk.ID{}, settled{}, err
 	}
 	defer w.s.v.scratch.Put(sc)
 	id := sc.hash.Sum(chunk.Data, p)
 	if mine, err := w.s.claim(id); err != nil || !mine {
-		return id, err
+		return id, settled{durable: err == nil && w.s.indexed(id)}, err
 	}
 	codec, payload := sc.enc.Encode(p)
 	w.stored.Add(int64(len(payload)))
-	return id, w.s.data.add(chunk.Data, id, codec, payload, len(p))
+	nth, err := w.s.data.put(chunk.Data, id, codec, payload, len(p))
+	return id, settled{pack: nth}, err
 }
 
 // blame turns a node that cannot be read into damage of the parent, unless it was

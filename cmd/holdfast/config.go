@@ -58,6 +58,9 @@ type config struct {
 		Run          string `koanf:"run"`         // directory of sockets; a short path
 		Scratch      string `koanf:"scratch"`     // directory of copy-before-write scratch
 		ScratchLimit int64  `koanf:"scratch_limit_mib"`
+		// HostScratchLimit is that of all VPSs together; 0: none. ScratchReserve stays free.
+		HostScratchLimit int64 `koanf:"host_scratch_limit_mib"`
+		ScratchReserve   int64 `koanf:"scratch_reserve_mib"`
 		// BackupBytes limits the reading of a VPS's disks, per second and backup; 0: no limit.
 		BackupBytes int64 `koanf:"backup_bytes_per_second"`
 		// WriteLatency is how long a VPS's writes may take before its backup waits; 0: no limit.
@@ -87,7 +90,7 @@ var configDefaults = map[string]any{
 	"data": "/var/lib/holdfast", "listen": "127.0.0.1:8480", "log.level": "info", "log.format": "text",
 	"operations.lease": "30s", "operations.concurrency": 2, "rate.per_minute": 1200, "rate.burst": 200,
 	"payg.min_storage_gb": holdfast.DefaultPaygRange.MinStorageGb,
-	"host.name":           "local", "host.region": "local", "host.driver": "qemu", "host.scratch_limit_mib": 10240, "host.freeze": true, "host.backup_bytes_per_second": 0, "host.write_latency_limit": "1s",
+	"host.name":           "local", "host.region": "local", "host.driver": "qemu", "host.scratch_limit_mib": 10240, "host.host_scratch_limit_mib": 0, "host.scratch_reserve_mib": 64, "host.freeze": true, "host.backup_bytes_per_second": 0, "host.write_latency_limit": "1s",
 	"host.first_port": 20000, "host.last_port": 29999, "host.user": "", "host.accelerator": "",
 	"database": "", "database_backup_retention": "0s", "master_key": "", "master_key_command": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
 	"vault.bytes_per_second": 0, "vault.requests_per_second": 0, "vault.collect_after": "1m", "copies": "",
@@ -237,6 +240,7 @@ func (c *config) check() error {
 	add(c.S3.LockMode == lockCompliance || c.S3.LockMode == lockGovernance, "s3.lock_mode", "must be compliance or governance")
 	add(c.Log.Format == "text" || c.Log.Format == "json", "log.format", "must be text or json")
 	add(c.Host.ScratchLimit >= 1, "host.scratch_limit_mib", "must be 1 or more")
+	add(c.Host.HostScratchLimit >= 0 && c.Host.ScratchReserve >= 0, "host.scratch_reserve_mib", "this and host_scratch_limit_mib must be 0 or more")
 	add(c.Host.BackupBytes >= 0, "host.backup_bytes_per_second", "must be 0, for no limit, or more")
 	add(c.Host.WriteLatency >= 0, "host.write_latency_limit", "must be 0, for no limit, or more")
 	add(c.Host.Name != "", "host.name", "must not be empty")

@@ -129,7 +129,7 @@ func newQEMU(cfg config, log *slog.Logger) (*qemu.Driver, error) {
 	return qemu.New(qemu.Config{
 		Root: cfg.Host.Machines, Run: cfg.Host.Run, Scratch: cfg.Host.Scratch, ScratchLimit: cfg.Host.ScratchLimit << 20,
 		Accelerator: cfg.Host.Accelerator, User: u, Watchdog: []string{self, "watchdog"}, Logger: log,
-		NoFreeze: !cfg.Host.Freeze,
+		HostScratchLimit: cfg.Host.HostScratchLimit << 20, ScratchReserve: cfg.Host.ScratchReserve << 20, NoFreeze: !cfg.Host.Freeze,
 	})
 }
 

@@ -37,6 +37,10 @@ type Config struct {
 	// ScratchLimit is how many bytes of Scratch one machine may take before its
 	// point in time is given up; 0 is no limit but the file system's.
 	ScratchLimit int64
+	// HostScratchLimit is the same for all machines together; 0 is none.
+	HostScratchLimit int64
+	// ScratchReserve is how many bytes of the file system of Scratch stay free.
+	ScratchReserve int64
 	// Accelerator is "tcg" or "kvm"; it is never guessed, for a /dev/kvm that
 	// opens is no proof that guests run on it.
 	Accelerator string
@@ -101,7 +105,7 @@ func (c *Config) validate() error {
 	if !slices.Contains([]string{"tcg", "kvm"}, c.Accelerator) {
 		errs = append(errs, fmt.Errorf("qemu: accelerator %q: it has to be tcg or kvm", c.Accelerator))
 	}
-	if c.ConsoleBytes < 4096 || c.ScratchLimit < 0 || c.Connections < 1 || c.Connections > 16 {
+	if c.ConsoleBytes < 4096 || c.ScratchLimit < 0 || c.HostScratchLimit < 0 || c.ScratchReserve < 0 || c.Connections < 1 || c.Connections > 16 {
 		errs = append(errs, errors.New("qemu: console, scratch limit or connections out of range"))
 	}
 	if len(c.Watchdog) == 0 {

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"syscall"
 	"time"
 
 	"holdfast/compute"
@@ -42,6 +39,9 @@ func (t *taking) live(ctx context.Context, s *session) error {
 // prepare adds scratch and filters, which see nothing yet, and has the guest's
 // writes so far on disk, because stop flushes them while the guest waits.
 func (t *taking) prepare(ctx context.Context, s *session) error {
+	if t.d.scratchFull(t.m.ID) {
+		return fmt.Errorf("qemu: no scratch space to begin with: %w", compute.ErrScratchExhausted)
+	}
 	if err := passable(t.d.scratchDir(t.m.ID)); err != nil {
 		return err
 	}
@@ -74,24 +74,6 @@ func (t *taking) prepare(ctx context.Context, s *session) error {
 		}
 	}
 	return nil
-}
-
-func (d *Driver) createScratch(path string, size int64) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return scratchFull(fmt.Errorf("qemu: scratch: %w", err))
-	}
-	if err := errors.Join(f.Truncate(size), f.Close()); err != nil {
-		return scratchFull(fmt.Errorf("qemu: scratch: %w", err))
-	}
-	return d.give(path, 0o600)
-}
-
-func scratchFull(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%w: %w", compute.ErrScratchExhausted, err)
-	}
-	return err
 }
 
 // paused does the slide under the watchdog's eyes, with the guest's file systems
@@ -153,20 +135,4 @@ func (t *taking) slideIn(ctx context.Context, s *session) error {
 	}
 	t.d.at("qemu.begin.slid")
 	return nil
-}
-
-// scratchUsed is how much the scratch of a machine takes, in bytes.
-func (d *Driver) scratchUsed(id string) int64 {
-	paths, err := filepath.Glob(filepath.Join(d.scratchDir(id), "*.raw"))
-	if err != nil {
-		return 0
-	}
-	var sum int64
-	for _, p := range paths {
-		var st syscall.Stat_t
-		if syscall.Lstat(p, &st) == nil {
-			sum += st.Blocks * 512
-		}
-	}
-	return sum
 }

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"holdfast/compute"
 	"holdfast/disk"
@@ -38,6 +37,7 @@ type source struct {
 	dirty *bitset // granules that may differ from the parent; nil for all
 
 	gone      *bitset // granules that were discarded
+	released  *bitset // granules that were released, and may be discarded
 	goneMu    sync.RWMutex
 	exhausted atomic.Bool
 	guard     context.CancelFunc
@@ -64,14 +64,14 @@ func (d *Driver) Open(ctx context.Context, h compute.Handle, name string) (disk.
 	}
 	gctx, cancel := context.WithCancel(context.Background())
 	s.guard = cancel
-	if s.live && d.cfg.ScratchLimit > 0 {
+	if s.live {
 		s.guarded.Go(func() { s.watchScratch(gctx) })
 	}
 	return s, nil
 }
 
 func (s *source) connect(ctx context.Context, hd compute.HandleDisk) error {
-	s.gone = newBitset(granules(s.size))
+	s.gone, s.released = newBitset(granules(s.size)), newBitset(granules(s.size))
 	for range s.d.cfg.Connections {
 		c, err := s.d.dialExport(ctx, s.h, s.proc, hd, nbd.BaseAllocation)
 		if err != nil {
@@ -227,73 +227,9 @@ func (s *source) translate(err error) error {
 		return err
 	}
 	err = fmt.Errorf("%w: %w", disk.ErrPointLost, err)
-	if s.live && (s.exhausted.Load() || s.d.scratchIsFull(s.h.Machine)) {
+	if s.live && (s.exhausted.Load() || s.d.scratchFull(s.h.Machine)) {
 		err = fmt.Errorf("%w: %w", compute.ErrScratchExhausted, err)
 	}
-	return err
-}
-
-// scratchReserve is the free space in bytes below which a broken point in time
-// is put down to a full file system.
-const scratchReserve = 1 << 20
-
-func (d *Driver) scratchIsFull(id string) bool {
-	if l := d.cfg.ScratchLimit; l > 0 && d.scratchUsed(id) > l {
-		return true
-	}
-	var fs syscall.Statfs_t
-	return syscall.Statfs(d.cfg.Scratch, &fs) == nil && int64(fs.Bavail)*fs.Bsize < scratchReserve //nolint:gosec // blocks of a disk
-}
-
-// watchScratch gives the point up when its scratch passes the limit, so that
-// one machine cannot take the space of all others.
-func (s *source) watchScratch(ctx context.Context) {
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if s.d.scratchUsed(s.h.Machine) <= s.d.cfg.ScratchLimit {
-			continue
-		}
-		s.exhausted.Store(true)
-		if err := s.d.breakPoint(ctx, s.h); err != nil && ctx.Err() == nil {
-			s.d.log.Warn("point in time over its scratch limit was not given up", "machine", s.h.Machine, "error", err)
-			continue
-		}
-		return
-	}
-}
-
-// breakPoint takes the point's filters away; its owner finds it lost, and ends
-// it. Scratch stays for the reason to be seen.
-func (d *Driver) breakPoint(ctx context.Context, h compute.Handle) error {
-	unlock, err := d.lock(ctx, h.Machine)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	m, err := d.load(h.Machine)
-	if err != nil {
-		return err
-	}
-	now, found, err := d.leftover(m.ID)
-	if err != nil || !found || now.Point != h.Point {
-		return err // somebody has ended it
-	}
-	p, alive, err := d.running(m.ID)
-	if err != nil || !alive {
-		return err
-	}
-	q, err := d.connect(ctx, m.ID, p)
-	if err != nil {
-		return err
-	}
-	defer q.Close() //nolint:errcheck // never fails
-	_, err = q.detach(ctx, m)
 	return err
 }
 

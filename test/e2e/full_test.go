@@ -23,6 +23,8 @@ func TestFull(t *testing.T) {
 	}
 	w.Service = service.New(t,
 		service.Set("site", w.site), service.Set("host.scratch", w.scratch),
+		service.Set("host.scratch_reserve_mib", "0"), // so that QEMU itself finds the place full
+
 		service.Set("database", filepath.Join(w.database, "holdfast.db")), service.Set("host.machines", w.machines),
 		service.Set("vault.bytes_per_second", "25000000"))
 	w.owner = w.NewAccount(t, "owner")
