@@ -27,7 +27,7 @@ type mender struct {
 	disks   disks
 
 	mu    sync.Mutex
-	tried map[chunk.ID]error // what no vault gives, and why
+	tried map[chunk.ID]error // what was asked of the vaults: why none gives it, if none does
 	again bool               // something was put back that another place may have missed
 }
 
@@ -162,7 +162,6 @@ func (m *mender) put(kind chunk.Kind, id chunk.ID, plain []byte, disk bool) erro
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.tried, id)
 	m.again = true
 	m.r.Healed.Bytes += int64(len(plain))
 	if kind == chunk.Node {

@@ -70,8 +70,10 @@ func printable(s string) string {
 
 // The codes that decide by themselves, whatever the status.
 var (
-	fullCodes  = []string{"QuotaExceeded", "StorageQuotaExceeded", "BucketQuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage", "NoSpaceLeftOnDevice", "StorageFull"}
-	againCodes = []string{"SlowDown", "SlowDownRead", "SlowDownWrite", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestThrottled", "BandwidthLimitExceeded", "ConditionalRequestConflict", "OperationAborted", "TooManyRequests", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch", "ExistingObjectIsDirectory"}
+	fullCodes = []string{"QuotaExceeded", "StorageQuotaExceeded", "BucketQuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage", "NoSpaceLeftOnDevice", "StorageFull"}
+	// BadRequest, which is none of S3's own, is what a server says to the rest of a
+	// body whose request it has refused unread, and it meets the next request.
+	againCodes = []string{"BadRequest", "SlowDown", "SlowDownRead", "SlowDownWrite", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestThrottled", "BandwidthLimitExceeded", "ConditionalRequestConflict", "OperationAborted", "TooManyRequests", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch", "ExistingObjectIsDirectory"}
 	goneCodes  = []string{"NoSuchKey", "NoSuchVersion", "ObjectParentIsFile", "MethodNotAllowed"}
 )
 

@@ -61,7 +61,7 @@ func TestStorms(t *testing.T) {
 	for _, c := range []struct {
 		status int
 		code   string
-	}{{503, "SlowDown"}, {500, "InternalError"}, {502, ""}, {429, "TooManyRequests"}, {409, "ConditionalRequestConflict"}} {
+	}{{503, "SlowDown"}, {400, "BadRequest"}, {500, "InternalError"}, {502, ""}, {429, "TooManyRequests"}, {409, "ConditionalRequestConflict"}} {
 		proxy.Handle(storm(2, c.status, c.code))
 		name := fmt.Sprintf("storm/%d", c.status)
 		put(t, st, name, []byte("data"))
