@@ -66,6 +66,8 @@ func explainPlace(op, place string, err error) error {
 		return holdfast.Wrap(holdfast.CodeBackupDamaged, op, "The backup is damaged wherever it can be read. holdfast vault check says what is.", err)
 	case errors.Is(err, vault.ErrNotACopy), errors.Is(err, vault.ErrFormat), errors.Is(err, keys.ErrWrongKey), vault.IsDamage(err):
 		return holdfast.Wrap(holdfast.CodeBackupDamaged, op, "The account's vault at "+place+" is damaged, or not a copy of the one at the first place, so it was left alone.", err)
+	case errors.Is(err, vault.ErrStaleRing):
+		return holdfast.Wrap(holdfast.CodeBackupDamaged, op, "The place "+place+" shows an old state of the account's keys, so nothing was written. The next copy to it, or holdfast key rotate-data, brings it to the present one.", err)
 	case errors.Is(err, vault.ErrNoBackup), errors.Is(err, vault.ErrDeleted), errors.Is(err, vault.ErrNoVault):
 		return holdfast.Wrap(holdfast.CodeBackupNotFound, op, "There is no place that has the backup to be copied to "+place+".", err)
 	}

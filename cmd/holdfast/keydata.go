@@ -39,6 +39,9 @@ func (in *installation) rotateData(ctx context.Context, id holdfast.AccountID) (
 	if err != nil {
 		return r, err
 	}
+	if err := in.catchUp(ctx, id, strays(places), key, ring); err != nil {
+		return r, err
+	}
 	if len(places) == 0 {
 		return r, holdfast.E(holdfast.CodeNoBackups, "The account has no vault yet, and so no data key.")
 	}
@@ -65,6 +68,10 @@ func (in *installation) rotateData(ctx context.Context, id holdfast.AccountID) (
 		return r.retire(p, removed, err)
 	})
 	r.OldFinished = false
+	if r.Resumed {
+		r.Note = "A rotation that had been cut off, or that a place had missed, was ended. For one more new key, run this again."
+		return r, err
+	}
 	r.Note = "What was written before stays under the older data keys, which stay in the ring. New backups use the new one."
 	return r, err
 }

@@ -103,6 +103,9 @@ func (in *installation) beginMaster(ctx context.Context, fresh keys.MasterKey) (
 			return r, holdfast.E(holdfast.CodeOperationInProgress, "The key of account "+string(a.ID)+" is being replaced. End that first: `holdfast key rotate-account --account "+string(a.ID)+"`.")
 		}
 	}
+	if err := in.placesAnswer(ctx, accounts); err != nil {
+		return r, err
+	}
 	// From here on no account is made under the old key.
 	err = in.store.Tx(ctx, func(tx *store.Tx) error { return tx.PutMeta(ctx, store.MetaKeyNext, []byte(fresh.Check())) })
 	if err != nil {
@@ -149,8 +152,11 @@ func (in *installation) wrapAnew(ctx context.Context, r *rotation, a holdfast.Ac
 // atMasterPlaces puts the account blob of a master key at every place of an
 // account, or removes those of all others.
 func (in *installation) atMasterPlaces(ctx context.Context, r *rotation, a holdfast.Account, master keys.MasterKey, key keys.AccountKey, retire bool) error {
-	places, _, _, err := in.keyPlaces(ctx, a, key)
+	places, ring, _, err := in.keyPlaces(ctx, a, key)
 	if err != nil {
+		return err
+	}
+	if err := in.catchUp(ctx, a.ID, places, key, ring); err != nil {
 		return err
 	}
 	for _, p := range places {
@@ -161,7 +167,7 @@ func (in *installation) atMasterPlaces(ctx context.Context, r *rotation, a holdf
 			err = r.retire(p, removed, err)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
+			return placeFailed(p.name, err)
 		}
 		r.Places = append(r.Places, p.name)
 	}
@@ -175,8 +181,15 @@ func (in *installation) finishMaster(ctx context.Context) (rotation, error) {
 	if err := in.mayFinish(ctx); err != nil {
 		return r, err
 	}
+	accounts, err := in.store.Accounts(ctx)
+	if err != nil {
+		return r, fmt.Errorf("accounts: %w", err)
+	}
+	if err := in.placesAnswer(ctx, accounts); err != nil {
+		return r, err
+	}
 	check := []byte(in.master.Check())
-	err := in.store.Tx(ctx, func(tx *store.Tx) error {
+	err = in.store.Tx(ctx, func(tx *store.Tx) error {
 		accounts, err := tx.Accounts(ctx)
 		if err != nil {
 			return err
@@ -201,8 +214,7 @@ func (in *installation) finishMaster(ctx context.Context) (rotation, error) {
 	if err != nil {
 		return r, err
 	}
-	accounts, err := in.store.Accounts(ctx)
-	if err != nil {
+	if accounts, err = in.store.Accounts(ctx); err != nil {
 		return r, fmt.Errorf("accounts: %w", err)
 	}
 	for _, a := range accounts {
@@ -220,6 +232,21 @@ func (in *installation) finishMaster(ctx context.Context) (rotation, error) {
 	}
 	r.OldFinished, r.Note = true, newMasterOnly
 	return r, in.store.Scrub(ctx)
+}
+
+// placesAnswer refuses to begin what could not be ended now: every account's keys
+// can be read at every place.
+func (in *installation) placesAnswer(ctx context.Context, accounts []holdfast.Account) error {
+	for _, a := range accounts {
+		candidates, err := in.accountKeys(a)
+		if err != nil {
+			continue // it is shredded, or the caller says what is wrong with it
+		}
+		if _, _, _, err := in.keyPlaces(ctx, a, candidates...); err != nil {
+			return fmt.Errorf("account %s: %w", a.ID, err)
+		}
+	}
+	return nil
 }
 
 // mayFinish refuses while somebody still needs the old key.

@@ -79,10 +79,11 @@ func (in *installation) shred(ctx context.Context, id holdfast.AccountID) (certi
 		c.Database.OverwrittenAt = now()
 	}
 	for _, p := range in.places(id) {
-		if err := c.removed(p.name, in.dropKeys(ctx, p)); err != nil {
+		if err := c.removed(p.name, in.dropKeys(ctx, id, p, c.Backups > 0)); err != nil {
 			failed = errors.Join(failed, err)
 		}
 	}
+	failed = errors.Join(failed, c.forgotten(in.places(id)))
 	if failed == nil {
 		c.CompletedAt = now()
 	}
@@ -109,6 +110,9 @@ func (in *installation) shredDatabase(ctx context.Context, id holdfast.AccountID
 		return err
 	}
 	c := certificate{Account: id, Name: a.Name, Database: databaseShred{File: in.config.Database}, Places: []placeShred{}}
+	for _, p := range in.places(id) { // whatever dies, it names what is to be done
+		c.Places = append(c.Places, placeShred{Place: p.name})
+	}
 	if found, err := in.accountKeys(a); err == nil { // a key that does not open is destroyed as well
 		c.Mark = found[0].Fingerprint()
 	}
@@ -119,10 +123,10 @@ func (in *installation) shredDatabase(ctx context.Context, id holdfast.AccountID
 }
 
 // dropKeys removes the keys of one place.
-func (in *installation) dropKeys(ctx context.Context, p place) func() (int, error) {
+func (in *installation) dropKeys(ctx context.Context, id holdfast.AccountID, p place, backups bool) func() (int, error) {
 	return func() (int, error) {
 		if p.none() {
-			return 0, nil
+			return 0, in.unmissed(ctx, id, p, backups)
 		}
 		st, err := p.open()
 		if err != nil {
@@ -164,6 +168,19 @@ func (c *certificate) removed(name string, drop func() (int, error)) error {
 	}
 	p.At = now()
 	return nil
+}
+
+// forgotten notes the places that were named before and are not configured any
+// more: of those whose keys were not removed, nobody has seen that they are gone.
+func (c *certificate) forgotten(configured []place) (failed error) {
+	for i := range c.Places {
+		p := &c.Places[i]
+		if p.At == nil && !slices.ContainsFunc(configured, func(o place) bool { return o.name == p.Place }) {
+			p.Error = "it is not in the configuration any more"
+			failed = errors.Join(failed, fmt.Errorf("%s: %s", p.Place, p.Error))
+		}
+	}
+	return failed
 }
 
 func now() *time.Time {

@@ -83,8 +83,9 @@ func (c s3Config) open(place string) (*s3.Storage, error) {
 // place is where an account's vault lies at one site.
 type place struct {
 	name string                       // a directory or an s3:// URL
+	site *site                        // where it is
 	open func() (blob.Storage, error) // slowed down as configured; makes the directory
-	none func() bool                  // there is certainly no vault, without making its place
+	none func() bool                  // it is not there, though its site is; makes nothing
 }
 
 // places are all places of an account's vault: what concerns every copy, as a
@@ -93,9 +94,9 @@ func (in *installation) places(account holdfast.AccountID) []place {
 	var all []place
 	for _, s := range in.sites {
 		all = append(all, place{
-			name: s.vault(account),
+			name: s.vault(account), site: s,
 			open: func() (blob.Storage, error) { return s.storage(account) },
-			none: func() bool { return s.none(account) },
+			none: func() bool { return s.mounted() && s.none(account) },
 		})
 	}
 	return all

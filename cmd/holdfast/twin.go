@@ -17,6 +17,9 @@ func (v *vaults) Twin(ctx context.Context, account holdfast.AccountID, place str
 	if err != nil {
 		return nil, err
 	}
+	if err := v.catchUpAt(ctx, account, s); err != nil {
+		return nil, err
+	}
 	return v.at(ctx, account, s, func(ctx context.Context, account holdfast.AccountID, st blob.Storage) (*vault.Vault, error) {
 		made, away := v.twinOfAny(ctx, account, st, s)
 		if made == nil && away == nil {
