@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -46,8 +47,8 @@ type history struct {
 // bit, or names exactly what is lost, as check does; what the second site has,
 // repair brings back. HOLDFAST_FULL makes them many and long.
 func TestHistories(t *testing.T) {
+	checks(t, 50, 400)
 	if os.Getenv("HOLDFAST_FULL") != "" {
-		setFlag(t, "rapid.checks", "400")
 		setFlag(t, "rapid.steps", "60")
 	}
 	steps := map[string]int{}
@@ -62,6 +63,20 @@ func TestHistories(t *testing.T) {
 		total += n
 	}
 	t.Logf("%d steps: %v", total, steps)
+}
+
+// checks says how many random cases a change runs, and how many HOLDFAST_FULL. A
+// number given to go test goes before both.
+func checks(t *testing.T, few, many int) {
+	t.Helper()
+	f := flag.Lookup("rapid.checks")
+	if f.Value.String() != f.DefValue {
+		return
+	}
+	if os.Getenv("HOLDFAST_FULL") != "" {
+		few = many
+	}
+	setFlag(t, f.Name, strconv.Itoa(few))
 }
 
 func setFlag(t *testing.T, name, value string) {

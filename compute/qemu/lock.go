@@ -37,7 +37,7 @@ func (d *Driver) lock(ctx context.Context, id string) (unlock func(), err error)
 		}
 		if f != nil {
 			return func() {
-				_ = f.Close() // unlocks, whatever it says
+				d.unlock(f, id)
 				leave()
 			}, nil
 		}
@@ -54,6 +54,25 @@ func (d *Driver) lock(ctx context.Context, id string) (unlock func(), err error)
 	}
 }
 
+// unlock takes the lock's file away with it where there is no machine: none is
+// left by a call that comes after the machine's deletion.
+func (d *Driver) unlock(f *os.File, id string) {
+	if _, err := os.Stat(d.dir(id)); errors.Is(err, os.ErrNotExist) && isPathOf(d.lockPath(id), f) {
+		_ = os.Remove(d.lockPath(id)) // an empty file, and the next to lock tries again
+	}
+	_ = f.Close() // unlocks, whatever it says
+}
+
+// isPathOf reports whether a path is that of an open file.
+func isPathOf(path string, f *os.File) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Stat(path)
+	return err == nil && os.SameFile(mine, named)
+}
+
 // tryLock returns nil when somebody else has the lock.
 func tryLock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // of a checked id
@@ -61,19 +80,13 @@ func tryLock(path string) (*os.File, error) {
 		return nil, err
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a descriptor
-	if err == nil {
-		// Delete unlinks the file while it has the lock: the one we have may be gone.
-		var mine, named os.FileInfo
-		if mine, err = f.Stat(); err == nil {
-			if named, err = os.Stat(path); err == nil && os.SameFile(mine, named) {
-				return f, nil
-			}
-		}
+	if err == nil && isPathOf(path, f) {                              // it may have been unlinked since it was opened
+		return f, nil
 	}
 	if cerr := f.Close(); cerr != nil {
 		return nil, cerr
 	}
-	if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, os.ErrNotExist) || err == nil {
+	if errors.Is(err, syscall.EWOULDBLOCK) || err == nil {
 		return nil, nil
 	}
 	return nil, err

@@ -128,8 +128,7 @@ func (d *Driver) Define(ctx context.Context, m compute.Machine) error {
 		err = syncDir(d.cfg.Root)
 	}
 	if err != nil {
-		return noSpace(errors.Join(fmt.Errorf("qemu: defining %s: %w", m.ID, err), os.RemoveAll(building),
-			removeAll(d.lockPath(m.ID))))
+		return noSpace(errors.Join(fmt.Errorf("qemu: defining %s: %w", m.ID, err), os.RemoveAll(building)))
 	}
 	return nil
 }
@@ -197,9 +196,6 @@ func (d *Driver) Delete(ctx context.Context, id string) error {
 	if err == nil {
 		err = errors.Join(os.RemoveAll(dying), os.RemoveAll(filepath.Join(d.cfg.Root, ".new-"+id)),
 			os.RemoveAll(d.scratchDir(id)), os.RemoveAll(d.runDir(id)))
-	}
-	if err == nil {
-		err = removeAll(d.lockPath(id))
 	}
 	if err != nil {
 		return fmt.Errorf("qemu: deleting %s: %w", id, err)

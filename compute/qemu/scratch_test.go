@@ -248,3 +248,25 @@ func TestLockAcrossDrivers(t *testing.T) {
 		statusIs(t, d, m.ID, compute.Stopped)
 	}
 }
+
+// A call that comes after a machine's deletion, or for one that never was, leaves
+// nothing behind.
+func TestNoLockWithoutMachine(t *testing.T) {
+	d := open(t, testConfig(t))
+	m := machine(mib)
+	define(t, d, m, false)
+	if _, err := os.Stat(d.lockPath(m.ID)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Delete(t.Context(), m.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{m.ID, "never"} {
+		if _, err := d.Inspect(t.Context(), id); !errors.Is(err, compute.ErrNotFound) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := os.Stat(d.lockPath(id)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the lock of %s: %v", id, err)
+		}
+	}
+}

@@ -178,11 +178,11 @@ func retell(w http.ResponseWriter, r *http.Request, pass http.Handler, change fu
 
 // Each request of a backup, a restore, a deletion and a collection meets with each
 // mishap in turn: what is left is as before or as after, every backup restores bit
-// for bit, and check agrees. HOLDFAST_FULL takes every request, else about two for each.
+// for bit, and check agrees. HOLDFAST_FULL takes every request, else about one for each.
 func TestMishapAtEveryRequest(t *testing.T) {
 	s := newStory(t)
 	server := s3test.Fake(t)
-	stride := 29
+	stride := 61
 	if os.Getenv("HOLDFAST_FULL") != "" {
 		stride = 1
 	}
