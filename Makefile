@@ -63,22 +63,22 @@ test: test-unit test-race fuzz-short test-guests test-kills ## all tests of a ch
 .PHONY: test-unit
 test-unit: install-deps $(S3_SERVER) ## tests without VMs, but for those of test-race
 	@packages=$$(go list -tags vm,faults ./... | grep -vE '$(RACE_RING)|$(GUEST_RING)|$(KILL_RING)'); \
-	$(call ring,-timeout 4m)
+	$(call ring,-timeout 8m)
 
 .PHONY: test-race
 test-race: install-deps $(S3_SERVER) ## operation, control, vault and api under the race detector
 	@$(call packages,$(RACE_RING)); \
-	CGO_ENABLED=1 $(call ring,-race -timeout 8m)
+	CGO_ENABLED=1 $(call ring,-race -timeout 15m)
 
 .PHONY: test-guests
 test-guests: install-deps guest build ## real guests: live backups, incrementals, restores that boot
 	@$(call packages,$(GUEST_RING)); \
-	$(call ring,-tags vm$(comma)faults -count=1 -p 1 -timeout 8m,-v)
+	$(call ring,-tags vm$(comma)faults -count=1 -p 1 -timeout 12m,-v)
 
 .PHONY: test-kills
 test-kills: install-deps guest build ## SIGKILL in the middle: every operation still ends once and well
 	@$(call packages,$(KILL_RING)); \
-	$(call ring,-tags vm$(comma)faults -count=1 -p 1 -timeout 5m,-v)
+	$(call ring,-tags vm$(comma)faults -count=1 -p 1 -timeout 10m,-v)
 
 .PHONY: test-full
 test-full: install-deps $(S3_SERVER) guest build fuzz ## whole matrices and fuzzing, before a release (hours)

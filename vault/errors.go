@@ -51,7 +51,7 @@ type DamagedError struct {
 
 // Error names image and extent.
 func (e *DamagedError) Error() string {
-	return fmt.Sprintf("image %s is damaged at byte %d, %d bytes long: %v", e.Image, e.Offset, e.Length, e.Err)
+	return fmt.Sprintf("image %q is damaged at byte %d, %d bytes long: %v", e.Image, e.Offset, e.Length, e.Err)
 }
 
 // Unwrap returns the cause.

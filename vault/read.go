@@ -23,7 +23,7 @@ type ImageReader struct {
 // covers the ReadAt calls too. Nothing of the image itself is read yet.
 func (v *Vault) OpenImage(ctx context.Context, im Image) (*ImageReader, error) {
 	if err := v.refresh(ctx); err != nil {
-		return nil, fmt.Errorf("open image %s: %w", im.Name, err)
+		return nil, fmt.Errorf("open image %q: %w", im.Name, err)
 	}
 	cs := int64(v.params.ChunkSize)
 	return &ImageReader{v: v, ctx: ctx, im: im, cs: cs, root: tree.Root{ID: im.Root, Chunks: chunks(im.Size, cs)}}, nil
@@ -36,7 +36,7 @@ func (r *ImageReader) Size() int64 { return r.im.Size }
 // is a *DamagedError.
 func (r *ImageReader) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
-		return 0, fmt.Errorf("read image %s: negative offset", r.im.Name)
+		return 0, fmt.Errorf("read image %q: negative offset", r.im.Name)
 	}
 	n := 0
 	for n < len(p) {
@@ -96,7 +96,7 @@ func (r *ImageReader) length(i uint64) int64 {
 // blame makes damage name the bytes of the chunks from first to end.
 func (r *ImageReader) blame(first, end uint64, err error) error {
 	if !damage(err) {
-		return fmt.Errorf("read image %s: %w", r.im.Name, err)
+		return fmt.Errorf("read image %q: %w", r.im.Name, err)
 	}
 	from := int64(first) * r.cs           //nolint:gosec // below MaxDisk
 	to := min(int64(end)*r.cs, r.im.Size) //nolint:gosec // below MaxDisk

@@ -122,7 +122,7 @@ func (a *admin) printCertificate(w io.Writer, c certificate) error {
 	}
 	line("")
 	line("%s", c.Note)
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, printable(b.String())) // a site answers with what it likes
 	return err
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -64,8 +63,6 @@ func (in *installation) collectVaults(cmd *cobra.Command, account, place string,
 	if err != nil {
 		return fmt.Errorf("accounts: %w", err)
 	}
-	enc := json.NewEncoder(cmd.OutOrStdout())
-	enc.SetIndent("", "  ")
 	found, waiting := false, false
 	var failed error
 	for _, a := range accounts {
@@ -78,7 +75,7 @@ func (in *installation) collectVaults(cmd *cobra.Command, account, place string,
 		}
 		err := in.collectVault(cmd.Context(), a, at, dry, wait, func(c collection) error {
 			waiting = waiting || len(c.Waiting) > 0
-			return enc.Encode(c)
+			return printJSON(cmd.OutOrStdout(), c)
 		})
 		if err != nil { // a damaged vault keeps no other from being collected
 			failed = errors.Join(failed, fmt.Errorf("vault of %s: %w", a.ID, err))

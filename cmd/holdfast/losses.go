@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -42,9 +41,7 @@ func (l *losses) report(out io.Writer) error {
 		}
 		joined = append(joined, n)
 	}
-	enc := json.NewEncoder(out)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(joined); err != nil {
+	if err := printJSON(out, joined); err != nil {
 		return err
 	}
 	if len(joined) > 0 {

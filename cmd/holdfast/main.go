@@ -20,7 +20,7 @@ func main() {
 	err := root().ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "holdfast: "+userMessage(err))
+		fmt.Fprintln(os.Stderr, "holdfast: "+printable(userMessage(err)))
 	}
 	os.Exit(exitStatus(err))
 }

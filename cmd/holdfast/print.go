@@ -12,9 +12,7 @@ import (
 // print writes what a command answered: JSON, a line a field, or a table.
 func (a *admin) print(w io.Writer, answer any) error {
 	if a.json {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(answer)
+		return printJSON(w, answer)
 	}
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	v := reflect.ValueOf(answer)
@@ -73,11 +71,11 @@ func text(v reflect.Value) string {
 		if v.Kind() == reflect.String && v.Len() == 0 {
 			return "-"
 		}
-		return fmt.Sprint(v.Interface())
+		return printable(strings.ReplaceAll(fmt.Sprint(v.Interface()), "\n", `\n`))
 	}
 	b, err := json.Marshal(v.Interface())
 	if err != nil {
 		return "?"
 	}
-	return strings.Trim(string(b), `"`)
+	return printable(strings.Trim(string(b), `"`))
 }

@@ -65,14 +65,14 @@ func (r recovery) run(ctx context.Context, out io.Writer) error {
 	}
 	m, err := v.Manifest(ctx, r.backup)
 	if errors.Is(err, vault.ErrNoBackup) || errors.Is(err, vault.ErrID) {
-		return holdfast.Wrap(holdfast.CodeBackupNotFound, "recover", "The vault has no backup "+r.backup+".", err)
+		return holdfast.Wrap(holdfast.CodeBackupNotFound, "recover", "The vault has no backup "+quoted(r.backup)+".", err)
 	}
 	if err != nil {
 		return spoiled(err)
 	}
 	if r.disk == "" {
 		for _, i := range m.Images {
-			if _, err := fmt.Fprintf(out, "%s  %d bytes\n", i.Name, i.Size); err != nil {
+			if _, err := fmt.Fprintf(out, "%s  %d bytes\n", quoted(i.Name), i.Size); err != nil {
 				return err
 			}
 		}
@@ -80,7 +80,7 @@ func (r recovery) run(ctx context.Context, out io.Writer) error {
 	}
 	at := slices.IndexFunc(m.Images, func(i vault.Image) bool { return i.Name == r.disk })
 	if at < 0 {
-		return holdfast.E(holdfast.CodeNotFound, "The backup has no disk "+r.disk+".")
+		return holdfast.E(holdfast.CodeNotFound, "The backup has no disk "+quoted(r.disk)+".")
 	}
 	if r.output == "" {
 		return holdfast.E(holdfast.CodeInvalidRequest, "Name the file to write by --output.")
@@ -155,7 +155,7 @@ func listBackups(ctx context.Context, v *vault.Vault, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintf(out, "%s  %s  %d disks\n", id, m.CreatedAt.UTC().Format("2006-01-02 15:04:05 UTC"), len(m.Images)); err != nil {
+		if _, err := fmt.Fprintf(out, "%s  %s  %d disks\n", quoted(id), m.CreatedAt.UTC().Format("2006-01-02 15:04:05 UTC"), len(m.Images)); err != nil {
 			return err
 		}
 	}

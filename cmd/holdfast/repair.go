@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -101,9 +100,7 @@ func (in *installation) repairVault(cmd *cobra.Command, m mending) (err error) {
 	if out.Report, err = repair.Run(ctx, v, o); err != nil {
 		return err
 	}
-	enc := json.NewEncoder(cmd.OutOrStdout())
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(out); err != nil {
+	if err := printJSON(cmd.OutOrStdout(), out); err != nil {
 		return err
 	}
 	if !out.Report.OK {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -78,8 +77,6 @@ func (in *installation) checkVaults(cmd *cobra.Command, account string, o check.
 		return fmt.Errorf("accounts: %w", err)
 	}
 	vs := &vaults{installation: in}
-	enc := json.NewEncoder(cmd.OutOrStdout())
-	enc.SetIndent("", "  ")
 	found, damaged := false, false
 	for _, a := range accounts {
 		if account != "" && account != string(a.ID) {
@@ -87,7 +84,7 @@ func (in *installation) checkVaults(cmd *cobra.Command, account string, o check.
 		}
 		found = true
 		if !a.ShreddedAt.IsZero() {
-			if err := enc.Encode(map[string]any{"account": a.ID, "name": a.Name, "shreddedAt": a.ShreddedAt}); err != nil {
+			if err := printJSON(cmd.OutOrStdout(), map[string]any{"account": a.ID, "name": a.Name, "shreddedAt": a.ShreddedAt}); err != nil {
 				return err
 			}
 			continue // nobody can read it
@@ -107,7 +104,7 @@ func (in *installation) checkVaults(cmd *cobra.Command, account string, o check.
 			return fmt.Errorf("vault of %s: %w", a.ID, err)
 		}
 		damaged = damaged || !report.OK
-		if err := enc.Encode(out); err != nil {
+		if err := printJSON(cmd.OutOrStdout(), out); err != nil {
 			return err
 		}
 	}

@@ -140,7 +140,7 @@ func (s *Storage) settle(ctx context.Context, u *upload, err error) error {
 func (s *Storage) holds(ctx context.Context, u *upload) (mine bool, err error) {
 	err = s.read(ctx, "settle put "+u.name, u.key, func(ctx context.Context, a *attempt, version string) error {
 		a.blob = true
-		body, info, _, err := s.client.GetObject(ctx, s.config.Bucket, u.key, minio.GetObjectOptions{VersionID: version})
+		body, info, _, err := s.open(ctx, u.key, minio.GetObjectOptions{VersionID: version})
 		if err != nil {
 			return err
 		}

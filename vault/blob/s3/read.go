@@ -31,7 +31,7 @@ func (s *Storage) Get(ctx context.Context, name string, limit int64) ([]byte, er
 	var data []byte
 	err = s.read(ctx, "get "+name, key, func(ctx context.Context, a *attempt, version string) error {
 		a.blob = true
-		body, info, _, err := s.client.GetObject(ctx, s.config.Bucket, key, minio.GetObjectOptions{VersionID: version})
+		body, info, _, err := s.open(ctx, key, minio.GetObjectOptions{VersionID: version})
 		if err != nil {
 			return err
 		}
@@ -49,6 +49,16 @@ func (s *Storage) Get(ctx context.Context, name string, limit int64) ([]byte, er
 		return nil, err
 	}
 	return data, nil
+}
+
+// open asks for an object. An answer of success that has no object, such as 202,
+// comes from the library without a body and without an error.
+func (s *Storage) open(ctx context.Context, key string, o minio.GetObjectOptions) (io.ReadCloser, minio.ObjectInfo, http.Header, error) {
+	body, info, header, err := s.client.GetObject(ctx, s.config.Bucket, key, o)
+	if err == nil && body == nil {
+		err = fmt.Errorf("%w: success, and no object", errProtocol)
+	}
+	return body, info, header, err
 }
 
 // full fills p, and says a short body in words that do not mean the blob's end.
@@ -77,7 +87,7 @@ func (s *Storage) ReadAt(ctx context.Context, name string, p []byte, off int64) 
 		if err := o.SetRange(off, off+int64(len(p))-1); err != nil {
 			return err
 		}
-		body, info, header, err := s.client.GetObject(ctx, s.config.Bucket, key, o)
+		body, info, header, err := s.open(ctx, key, o)
 		if minio.ToErrorResponse(err).StatusCode == http.StatusRequestedRangeNotSatisfiable {
 			return errUnexpectedEnd
 		}
@@ -144,7 +154,7 @@ func (s *Storage) Stat(ctx context.Context, name string) (blob.Info, error) {
 			// bucket, and a vault must never take the one for the other.
 			a.blob = true
 			var body io.ReadCloser
-			body, info, _, err = s.client.GetObject(ctx, s.config.Bucket, key, minio.GetObjectOptions{VersionID: version})
+			body, info, _, err = s.open(ctx, key, minio.GetObjectOptions{VersionID: version})
 			if err == nil {
 				err = body.Close()
 			}
