@@ -42,7 +42,7 @@ type world struct {
 // moment every backup that counts is whole; at the end all that were told to be
 // complete are there, and a last collection leaves nothing but what they need.
 func TestCollectionSchedules(t *testing.T) {
-	checks(t, 25, 1000)
+	many := checks(t, 25, 1000)
 	freed := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(t, rt)
@@ -65,7 +65,7 @@ func TestCollectionSchedules(t *testing.T) {
 		w.finish()
 		freed += w.freed
 	})
-	if freed == 0 {
+	if many && freed == 0 {
 		t.Error("no collection freed anything")
 	}
 }

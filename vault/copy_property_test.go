@@ -22,7 +22,7 @@ type two struct{ src, dst *world }
 // moment what counts is whole at both places, and at the end every copy that was
 // told to be complete is there.
 func TestCopySchedules(t *testing.T) {
-	checks(t, 25, 1000)
+	many := checks(t, 25, 1000)
 	copied, freed := 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
 		p := &two{newWorld(t, rt), newWorld(t, rt)}
@@ -50,7 +50,7 @@ func TestCopySchedules(t *testing.T) {
 		p.dst.finish()
 		freed += p.dst.freed
 	})
-	if copied == 0 || freed == 0 {
+	if many && (copied == 0 || freed == 0) {
 		t.Errorf("%d backups were copied, %d packs freed at the target", copied, freed)
 	}
 }
