@@ -51,14 +51,14 @@ func TestCollectionFaultAtEveryCall(t *testing.T) {
 	if sum := collectAll(t, w, atOnce); sum.Copied == 0 || sum.Deleted < 5 || len(sum.Ended) != 1 {
 		t.Fatalf("without a fault: %+v", sum)
 	}
-	for _, f := range failures {
-		t.Run(f.name, func(t *testing.T) {
+	for _, f := range fault.Failures {
+		t.Run(f.Name, func(t *testing.T) {
 			t.Parallel()
 			calls := 0
 			for call := 1; ; call++ {
 				inner := base.Clone()
 				st := fault.New(inner)
-				f.arm(st, call)
+				f.Arm(st, call)
 				met := false
 				st.OnFault(func(fault.Call) { met = true })
 				if cv, err := vault.Open(t.Context(), st, o.ring); err == nil {

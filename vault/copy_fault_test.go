@@ -20,19 +20,13 @@ func TestCopyFaultAtEveryCall(t *testing.T) {
 	mustCopy(t, v, twin(t, v, o, dst), "b1")
 	next := slices.Concat(disk[:20*testChunk], noisy(101, 20), disk[40*testChunk:])
 	mustBackup(t, v, "b2", next, "b1", ranges(vault.Range{Offset: 20 * testChunk, Length: 20 * testChunk}))
-	ways := slices.Clone(failures)
-	ways = append(ways, ways[0])
-	ways[len(ways)-1].name, ways[len(ways)-1].arm = "wrong bytes", func(st *fault.Storage, call int) {
-		for _, op := range []fault.Op{fault.Get, fault.Read} {
-			st.AddFault(op).FromCall(call).Change(func(p []byte) []byte { p[len(p)/2] ^= 1; return p })
-		}
-	}
+	ways := append(slices.Clone(fault.Failures), fault.Spoilt)
 	for _, side := range []string{"source", "target"} {
 		for _, f := range ways {
-			if side == "source" && f.name == "full" {
+			if side == "source" && f.Name == "full" {
 				continue // nothing is put there
 			}
-			t.Run(side+"/"+f.name, func(t *testing.T) {
+			t.Run(side+"/"+f.Name, func(t *testing.T) {
 				t.Parallel()
 				calls := 0
 				for call := 1; ; call++ {
@@ -42,7 +36,7 @@ func TestCopyFaultAtEveryCall(t *testing.T) {
 					if side == "target" {
 						hurt = at
 					}
-					f.arm(hurt, call)
+					f.Arm(hurt, call)
 					met := false
 					hurt.OnFault(func(fault.Call) { met = true })
 					afterCopy(t, o, to, tryCopy(t, o, from, at), disk)

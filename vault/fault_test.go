@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"holdfast/vault"
-	"holdfast/vault/blob"
 	"holdfast/vault/blob/fault"
 	"holdfast/vault/blob/mem"
 	"holdfast/vault/check"
@@ -37,29 +36,6 @@ var scenes = []scene{
 	}, []string{"b1"}, nil},
 }
 
-// Every storage call of every scene fails in each of these ways, in turn.
-var failures = []struct {
-	name string
-	arm  func(st *fault.Storage, call int)
-}{
-	{"error", func(st *fault.Storage, call int) {
-		st.AddFault(fault.Any).FromCall(call).ErrorInstead(errInjected)
-	}},
-	{"full", func(st *fault.Storage, call int) {
-		st.AddFault(fault.Put).FromCall(call).Forever().ErrorInstead(blob.ErrNoSpace)
-	}},
-	{"lost answer", func(st *fault.Storage, call int) {
-		st.AddFault(fault.Any).FromCall(call).ErrorAfter(errInjected)
-	}},
-	{"crash before", func(st *fault.Storage, call int) {
-		st.AddFault(fault.Any).FromCall(call).Forever().ErrorInstead(errInjected)
-	}},
-	{"crash after", func(st *fault.Storage, call int) {
-		st.AddFault(fault.Any).FromCall(call).ErrorAfter(errInjected)
-		st.AddFault(fault.Any).FromCall(call + 1).Forever().ErrorInstead(errInjected)
-	}},
-}
-
 func TestFaultAtEveryCall(t *testing.T) {
 	base := mem.New()
 	v, o := initVault(t, base)
@@ -72,13 +48,13 @@ func TestFaultAtEveryCall(t *testing.T) {
 		next[100_000+i] = byte(r.Uint32())
 	}
 	for _, sc := range scenes {
-		for _, f := range failures {
-			t.Run(sc.name+"/"+f.name, func(t *testing.T) {
+		for _, f := range fault.Failures {
+			t.Run(sc.name+"/"+f.Name, func(t *testing.T) {
 				t.Parallel()
 				failed := 0
 				for call := 1; ; call++ {
 					c := crash{t, sc, base.Clone(), o, disk, next}
-					hit, err := c.attempt(func(st *fault.Storage) { f.arm(st, call) })
+					hit, err := c.attempt(func(st *fault.Storage) { f.Arm(st, call) })
 					c.oldOrNew(err)
 					c.recover()
 					if err != nil {

@@ -255,12 +255,12 @@ func TestRotationFaultAtEveryCall(t *testing.T) {
 		_, err := vault.RetireAccountKeys(ctx, st, "acc-1", next.master, next.account)
 		return err
 	}
-	for _, f := range failures {
+	for _, f := range fault.Failures {
 		failed := 0
 		for call := 1; ; call++ {
 			inner := base.Clone()
 			st := fault.New(inner)
-			f.arm(st, call)
+			f.Arm(st, call)
 			err := change(st)
 			hit := len(st.Calls()) >= call
 			if err != nil {
@@ -268,25 +268,25 @@ func TestRotationFaultAtEveryCall(t *testing.T) {
 			}
 			ring, _, rerr := vault.ReadRing(t.Context(), inner, "acc-1", next.account, o.account)
 			if rerr != nil || err == nil && ring.Current() != 2 {
-				t.Fatalf("%s at call %d: the ring is of epoch %d: %v", f.name, call, ring.Current(), rerr)
+				t.Fatalf("%s at call %d: the ring is of epoch %d: %v", f.Name, call, ring.Current(), rerr)
 			}
 			if err := change(inner); err != nil {
-				t.Fatalf("%s at call %d, again: %v", f.name, call, err)
+				t.Fatalf("%s at call %d, again: %v", f.Name, call, err)
 			}
 			if v, err := vault.OpenWithMaster(t.Context(), inner, next.master); err != nil {
-				t.Fatalf("%s at call %d: %v", f.name, call, err)
+				t.Fatalf("%s at call %d: %v", f.Name, call, err)
 			} else {
 				mustRestore(t, v, "b1", disk)
 			}
 			if left := packsOf(t, inner, "keys/"); len(left) != 2 {
-				t.Fatalf("%s at call %d: left %v", f.name, call, left)
+				t.Fatalf("%s at call %d: left %v", f.Name, call, left)
 			}
 			if !hit {
 				break
 			}
 		}
 		if failed == 0 {
-			t.Errorf("%s: no call failed", f.name)
+			t.Errorf("%s: no call failed", f.Name)
 		}
 	}
 }

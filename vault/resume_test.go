@@ -15,7 +15,7 @@ import (
 	"holdfast/vault/check"
 )
 
-var errInjected = errors.New("injected")
+var errInjected = fault.ErrInjected
 
 // checkWhole proves every byte of a vault, by a vault opened anew.
 func checkWhole(t testing.TB, st blob.Storage, o owner) check.Report {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"slices"
 	"testing"
 
 	"holdfast/vault"
@@ -12,41 +13,6 @@ import (
 	"holdfast/vault/check"
 	"holdfast/vault/repair"
 )
-
-var errInjected = errors.New("injected")
-
-// Every storage call of a repair fails in each of these ways, in turn.
-var failures = []struct {
-	name string
-	arm  func(st *fault.Storage, call int)
-}{
-	{"error", func(st *fault.Storage, call int) {
-		st.AddFault(fault.Any).FromCall(call).ErrorInstead(errInjected)
-	}},
-	{"full", func(st *fault.Storage, call int) {
-		st.AddFault(fault.Put).FromCall(call).Forever().ErrorInstead(blob.ErrNoSpace)
-	}},
-	{"lost answer", func(st *fault.Storage, call int) {
-		st.AddFault(fault.Any).FromCall(call).ErrorAfter(errInjected)
-	}},
-	{"crash before", func(st *fault.Storage, call int) {
-		st.AddFault(fault.Any).FromCall(call).Forever().ErrorInstead(errInjected)
-	}},
-	{"crash after", func(st *fault.Storage, call int) {
-		st.AddFault(fault.Any).FromCall(call).ErrorAfter(errInjected)
-		st.AddFault(fault.Any).FromCall(call + 1).Forever().ErrorInstead(errInjected)
-	}},
-	{"wrong bytes", func(st *fault.Storage, call int) {
-		for _, op := range []fault.Op{fault.Get, fault.Read} {
-			st.AddFault(op).FromCall(call).Change(func(p []byte) []byte {
-				if len(p) > 0 {
-					p[len(p)/2] ^= 4
-				}
-				return p
-			})
-		}
-	}},
-}
 
 // newWreck is a vault of which backup "a" has lost its manifest and a pack, and
 // with it chunks of "b", an index segment is damaged, and a chunk of "c".
@@ -72,15 +38,15 @@ func TestFaultAtEveryCall(t *testing.T) {
 		step = 1
 	}
 	for _, where := range []string{"vault", "source"} {
-		for i, fl := range failures {
-			t.Run(where+"/"+fl.name, func(t *testing.T) {
+		for i, fl := range append(slices.Clone(fault.Failures), fault.Spoilt) {
+			t.Run(where+"/"+fl.Name, func(t *testing.T) {
 				t.Parallel()
 				failed := 0
 				for call := 1 + i%step; ; call += step {
 					f := *base
 					f.t, f.st, f.copied = t, base.st.Clone(), base.copied.Clone()
-					hit, err := f.attempt(where, func(st *fault.Storage) { fl.arm(st, call) })
-					f.noWorse(fl.name != "wrong bytes")
+					hit, err := f.attempt(where, func(st *fault.Storage) { fl.Arm(st, call) })
+					f.noWorse(fl.Name != "wrong bytes")
 					if !hit {
 						break
 					}
@@ -95,7 +61,7 @@ func TestFaultAtEveryCall(t *testing.T) {
 					f.collect()
 					f.whole()
 				}
-				if failed == 0 && fl.name != "wrong bytes" && (where == "vault" || fl.name != "full") {
+				if failed == 0 && fl.Name != "wrong bytes" && (where == "vault" || fl.Name != "full") {
 					t.Error("no fault was noticed")
 				}
 			})
