@@ -20,15 +20,8 @@ func (h *Host) Define(ctx context.Context, m compute.Machine) error {
 	if !machineIDs.MatchString(m.ID) {
 		return fmt.Errorf("sim: machine id %q cannot be", m.ID)
 	}
-	seen := map[string]bool{}
-	for _, d := range m.Disks {
-		if !diskNames.MatchString(d.Name) || seen[d.Name] || d.SizeBytes <= 0 {
-			return fmt.Errorf("sim: disk %q of %d bytes cannot be", d.Name, d.SizeBytes)
-		}
-		seen[d.Name] = true
-		if d.Image != "" && d.ImageFormat != "raw" {
-			return fmt.Errorf("sim: disk %q: image format %q is not supported", d.Name, d.ImageFormat)
-		}
+	if err := checkDisks(m.Disks); err != nil {
+		return err
 	}
 	return h.locked(ctx, func() error {
 		if _, err := h.load(m.ID); err == nil {
@@ -40,6 +33,20 @@ func (h *Host) Define(ctx context.Context, m compute.Machine) error {
 	})
 }
 
+func checkDisks(disks []compute.Disk) error {
+	seen := map[string]bool{}
+	for _, d := range disks {
+		if !diskNames.MatchString(d.Name) || seen[d.Name] || d.SizeBytes <= 0 {
+			return fmt.Errorf("sim: disk %q of %d bytes cannot be", d.Name, d.SizeBytes)
+		}
+		seen[d.Name] = true
+		if d.Image != "" && d.ImageFormat != "raw" {
+			return fmt.Errorf("sim: disk %q: image format %q is not supported", d.Name, d.ImageFormat)
+		}
+	}
+	return nil
+}
+
 // define writes the disks, then the state, which makes the machine exist. What
 // a cut-off call left is written anew.
 func (h *Host) define(m compute.Machine) error {
@@ -47,7 +54,7 @@ func (h *Host) define(m compute.Machine) error {
 		return err
 	}
 	s := &state{Machine: m, Power: compute.Stopped, generation: generation{
-		Name: firstGeneration, Ready: true, Tracking: map[string][]bitmap{}, Fills: map[string]int{},
+		Name: compute.FirstGeneration, Ready: true, Tracking: map[string][]bitmap{}, Fills: map[string]int{},
 	}}
 	if err := os.MkdirAll(h.generationDir(m.ID, s.Name), 0o700); err != nil {
 		return err
