@@ -34,10 +34,11 @@ type rig struct {
 	// points remembers the content at each point in time.
 	points  map[compute.Point]map[string][]byte
 	attempt int
+	size    int64 // of each disk
 }
 
 func newRig(t *testing.T, h Harness) *rig {
-	r := &rig{T: t, Harness: h, points: map[compute.Point]map[string][]byte{}}
+	r := &rig{T: t, Harness: h, points: map[compute.Point]map[string][]byte{}, size: diskSize}
 	r.restart()
 	return r
 }
@@ -77,7 +78,7 @@ func (r *rig) definition(id string) compute.Machine {
 	m := compute.Machine{ID: id, Hostname: "test", CPUs: 1, MemoryMiB: 64}
 	m.NIC = compute.NIC{MAC: "52:54:00:00:00:01", Network: "user"}
 	for _, name := range diskNames {
-		m.Disks = append(m.Disks, compute.Disk{Name: name, SizeBytes: diskSize})
+		m.Disks = append(m.Disks, compute.Disk{Name: name, SizeBytes: r.size})
 	}
 	return r.Machine(m)
 }
@@ -93,7 +94,7 @@ func (r *rig) define() {
 	})
 	r.now = map[string][]byte{}
 	for i, name := range diskNames {
-		r.now[name] = make([]byte, diskSize)
+		r.now[name] = make([]byte, r.size)
 		sink, err := r.host.Fill(r.ctx(), machine, name)
 		r.must(err)
 		data := bytes.Repeat([]byte{byte(0xa0 + i)}, block)
@@ -199,11 +200,11 @@ func (r *rig) verifyDisk(h compute.Handle, d compute.HandleDisk) {
 	source, err := r.host.Open(r.ctx(), h, d.Name)
 	r.must(err)
 	want := r.points[h.Point][d.Name]
-	if d.SizeBytes != diskSize || source.Size() != diskSize {
-		r.Fatalf("%s: %d bytes in the handle, %d open, want %d", d.Name, d.SizeBytes, source.Size(), diskSize)
+	if d.SizeBytes != r.size || source.Size() != r.size {
+		r.Fatalf("%s: %d bytes in the handle, %d open, want %d", d.Name, d.SizeBytes, source.Size(), r.size)
 	}
-	got := make([]byte, diskSize)
-	if n, err := source.ReadAt(got, 0); n != diskSize || (err != nil && !errors.Is(err, io.EOF)) {
+	got := make([]byte, r.size)
+	if n, err := source.ReadAt(got, 0); n != len(got) || (err != nil && !errors.Is(err, io.EOF)) {
 		r.Fatalf("%s: read %d bytes: %v", d.Name, n, err)
 	}
 	if !bytes.Equal(got, want) {
@@ -221,8 +222,8 @@ func (r *rig) verifyDisk(h compute.Handle, d compute.HandleDisk) {
 			clean += e.Length
 		}
 	}
-	if next != diskSize {
-		r.Fatalf("%s: extents end at %d of %d", d.Name, next, diskSize)
+	if next != r.size {
+		r.Fatalf("%s: extents end at %d of %d", d.Name, next, r.size)
 	}
 	if d.Parent != "" && clean == 0 && bytes.Equal(want, r.points[d.Parent][d.Name]) {
 		r.Errorf("%s: nothing is called clean, and nothing has changed", d.Name)

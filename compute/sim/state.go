@@ -27,6 +27,10 @@ type state struct {
 	Point *openPoint `json:"point,omitempty"`
 	// Fills counts, for each disk, how often it was opened to be filled.
 	Fills map[string]int `json:"fills"`
+	// Snapshots are the machine's, the oldest first.
+	Snapshots []snapshot `json:"snapshots,omitempty"`
+	// Rollback is the snapshot that the disks are being put back to.
+	Rollback string `json:"rollback,omitempty"`
 }
 
 // bitmap says what was written since a point; its content is a file with one
@@ -60,6 +64,11 @@ func (h *Host) load(machine string) (*state, error) {
 	s := new(state)
 	if err := json.Unmarshal(raw, s); err != nil {
 		return nil, fmt.Errorf("sim: machine %q: %w", machine, err)
+	}
+	if s.Rollback != "" {
+		if err := h.redo(s); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
