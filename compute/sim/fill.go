@@ -45,7 +45,7 @@ func (h *Host) Fill(ctx context.Context, machine, name string) (disk.Sink, error
 			return err
 		}
 		var err error
-		opened.Sink, err = file.OpenSink(h.diskPath(machine, name))
+		opened.Sink, err = file.OpenSink(h.diskPath(s, name))
 		return err
 	})
 	if err != nil {

@@ -46,11 +46,14 @@ func (h *Host) define(m compute.Machine) error {
 	if err := os.RemoveAll(h.machineDir(m.ID)); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(h.machineDir(m.ID), 0o700); err != nil {
+	s := &state{Machine: m, Power: compute.Stopped, generation: generation{
+		Name: firstGeneration, Ready: true, Tracking: map[string][]bitmap{}, Fills: map[string]int{},
+	}}
+	if err := os.MkdirAll(h.generationDir(m.ID, s.Name), 0o700); err != nil {
 		return err
 	}
 	for _, d := range m.Disks {
-		path := h.diskPath(m.ID, d.Name)
+		path := h.diskPath(s, d.Name)
 		if d.Image != "" {
 			if err := copySparse(d.Image, path); err != nil {
 				return err
@@ -69,7 +72,7 @@ func (h *Host) define(m compute.Machine) error {
 			return err
 		}
 	}
-	return h.store(&state{Machine: m, Power: compute.Stopped, Tracking: map[string][]bitmap{}, Fills: map[string]int{}})
+	return h.store(s)
 }
 
 // Start boots the machine; a point in time of the stopped machine is lost.

@@ -126,11 +126,11 @@ func (h *Host) take(s *state, req compute.PointRequest, boot int) error {
 	}
 	dir := h.pointDir(req.Machine, req.Point)
 	for _, d := range s.Machine.Disks {
-		if err := copySparse(h.diskPath(req.Machine, d.Name), filepath.Join(dir, d.Name+".raw")); err != nil {
+		if err := copySparse(h.diskPath(s, d.Name), filepath.Join(dir, d.Name+".raw")); err != nil {
 			return err
 		}
 		if bitmaps := s.Tracking[d.Name]; len(bitmaps) > 0 {
-			content, err := h.dirty(req.Machine, d.Name, bitmaps[0].Point)
+			content, err := h.dirty(s, d.Name, bitmaps[0].Point)
 			if err != nil {
 				return err
 			}

@@ -40,7 +40,7 @@ func (h *harness) Leftovers(machine string, pointsOnly bool) ([]string, error) {
 	root := filepath.Join(h.dir, "machines", machine)
 	if pointsOnly {
 		left, err := filepath.Glob(filepath.Join(root, "points", "*"))
-		copies, gerr := filepath.Glob(filepath.Join(root, "snapshots", "*"))
+		copies, gerr := filepath.Glob(filepath.Join(root, "gen-*", "snapshots", "*"))
 		have, serr := h.host.Snapshots(context.Background(), machine)
 		if errors.Is(serr, compute.ErrNotFound) {
 			serr = nil

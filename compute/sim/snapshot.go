@@ -27,8 +27,8 @@ type snapshot struct {
 	Tracking map[string][]bitmap `json:"tracking"`
 }
 
-func (h *Host) snapshotDir(machine, id string) string {
-	return filepath.Join(h.machineDir(machine), "snapshots", id)
+func (h *Host) snapshotDir(s *state, id string) string {
+	return filepath.Join(h.generationDir(s.Machine.ID, s.Name), "snapshots", id)
 }
 
 // snapshotAt is the place of a snapshot in the line, -1 if there is none.
@@ -62,17 +62,17 @@ func (h *Host) Snapshot(ctx context.Context, machine, id string) (compute.Snapsh
 			taken = s.Snapshots[i].Snapshot
 			return nil
 		}
-		dir := h.snapshotDir(machine, id)
+		dir := h.snapshotDir(s, id)
 		err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)) // a former call may have been cut off
 		if err != nil {
 			return err
 		}
 		for _, d := range s.Machine.Disks {
-			if err := copySparse(h.diskPath(machine, d.Name), filepath.Join(dir, d.Name+".raw")); err != nil {
+			if err := copySparse(h.diskPath(s, d.Name), filepath.Join(dir, d.Name+".raw")); err != nil {
 				return err
 			}
 		}
-		if err := h.copyTracking(machine, s.Tracking, h.machineDir(machine), dir); err != nil {
+		if err := h.copyTracking(s, s.Tracking, h.generationDir(machine, s.Name), dir); err != nil {
 			return err
 		}
 		taken = compute.Snapshot{ID: id, At: time.Now().UTC(), Frozen: s.Power == compute.Running && h.fault().Agent}
@@ -132,9 +132,9 @@ func (h *Host) redo(s *state) error {
 	if i < 0 {
 		return fmt.Errorf("sim: machine %q goes back to %q, which it does not have", s.Machine.ID, s.Rollback)
 	}
-	to, dir := s.Snapshots[i], h.snapshotDir(s.Machine.ID, s.Rollback)
+	to, dir := s.Snapshots[i], h.snapshotDir(s, s.Rollback)
 	for _, d := range s.Machine.Disks {
-		path := h.diskPath(s.Machine.ID, d.Name)
+		path := h.diskPath(s, d.Name)
 		if err := os.RemoveAll(path + ".new"); err != nil {
 			return err
 		}
@@ -148,7 +148,7 @@ func (h *Host) redo(s *state) error {
 	if err := h.dropTracking(s); err != nil {
 		return err
 	}
-	if err := h.copyTracking(s.Machine.ID, to.Tracking, dir, h.machineDir(s.Machine.ID)); err != nil {
+	if err := h.copyTracking(s, to.Tracking, dir, h.generationDir(s.Machine.ID, s.Name)); err != nil {
 		return err
 	}
 	s.Tracking, s.Rollback = cloneTracking(to.Tracking), ""
@@ -188,23 +188,23 @@ func (h *Host) RemoveSnapshot(ctx context.Context, machine, id string, progress 
 
 // sweepSnapshots removes the copies that the state does not name.
 func (h *Host) sweepSnapshots(s *state) error {
-	dirs, err := os.ReadDir(filepath.Join(h.machineDir(s.Machine.ID), "snapshots"))
+	dirs, err := os.ReadDir(h.snapshotDir(s, ""))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	for _, d := range dirs {
 		if s.snapshotAt(d.Name()) < 0 {
-			err = errors.Join(err, os.RemoveAll(h.snapshotDir(s.Machine.ID, d.Name())))
+			err = errors.Join(err, os.RemoveAll(h.snapshotDir(s, d.Name())))
 		}
 	}
 	return err
 }
 
 // copyTracking copies the bitmaps' files from one directory to another.
-func (h *Host) copyTracking(machine string, tracking map[string][]bitmap, from, to string) error {
+func (h *Host) copyTracking(s *state, tracking map[string][]bitmap, from, to string) error {
 	for disk, bitmaps := range tracking {
 		for _, b := range bitmaps {
-			name := filepath.Base(h.bitmapPath(machine, disk, b.Point))
+			name := filepath.Base(h.bitmapPath(s, disk, b.Point))
 			content, err := os.ReadFile(filepath.Join(from, name))
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // nothing was written yet
