@@ -22,6 +22,7 @@ var reshapeBehaviours = []behaviour{
 	{"a disk is added", addDisk},
 	{"a disk is removed", removeDisk},
 	{"nothing is reshaped under a point in time", reshapeBusy},
+	{"nothing is reshaped that has snapshots", reshapeSnapshots},
 	{"what cannot be is refused", reshapeRefused},
 }
 
@@ -137,12 +138,12 @@ func removeDisk(r *rig) {
 		r.restart()
 	}
 	delete(r.now, "disk1")
-	base = r.commit(base)
+	later := r.commit(base)
 	// One of the same name is another disk: nothing of the former is known of it.
 	r.must(r.reshaper().AddDisk(r.ctx(), machine, compute.Disk{Name: "disk1", SizeBytes: diskSize}))
 	r.now["disk1"] = make([]byte, diskSize)
-	h := r.begin(base)
-	r.expectParents(h, map[string]compute.Point{"disk0": base})
+	h := r.begin(later, base)
+	r.expectParents(h, map[string]compute.Point{"disk0": later})
 	r.verify(h)
 	r.end(h, compute.Committed)
 	r.must(r.host.Start(r.ctx(), machine))
@@ -163,6 +164,24 @@ func reshapeBusy(r *rig) {
 	r.is(r.reshaper().RemoveDisk(r.ctx(), machine, "disk1"), compute.ErrBusy)
 	r.verify(h)
 	r.end(h, compute.Committed)
+}
+
+func reshapeSnapshots(r *rig) {
+	r.define()
+	base := r.round()
+	shots, ok := r.host.(compute.Snapshotter)
+	if !ok {
+		r.Fatalf("%T is no compute.Snapshotter", r.host)
+	}
+	_, err := shots.Snapshot(r.ctx(), machine, "s1")
+	r.must(err)
+	r.is(r.reshaper().Grow(r.ctx(), machine, "disk0", 2*diskSize), compute.ErrState)
+	r.is(r.reshaper().AddDisk(r.ctx(), machine, compute.Disk{Name: "disk2", SizeBytes: block}), compute.ErrState)
+	r.is(r.reshaper().RemoveDisk(r.ctx(), machine, "disk1"), compute.ErrState)
+	base = r.commit(base)
+	r.must(shots.RemoveSnapshot(r.ctx(), machine, "s1", nil))
+	r.grow("disk0", 2*diskSize)
+	r.commit(base)
 }
 
 func reshapeRefused(r *rig) {

@@ -34,10 +34,11 @@ type rig struct {
 	// points remembers the content at each point in time.
 	points  map[compute.Point]map[string][]byte
 	attempt int
+	size    int64 // of each disk
 }
 
 func newRig(t *testing.T, h Harness) *rig {
-	r := &rig{T: t, Harness: h, points: map[compute.Point]map[string][]byte{}}
+	r := &rig{T: t, Harness: h, points: map[compute.Point]map[string][]byte{}, size: diskSize}
 	r.restart()
 	return r
 }
@@ -77,7 +78,7 @@ func (r *rig) definition(id string) compute.Machine {
 	m := compute.Machine{ID: id, Hostname: "test", CPUs: 1, MemoryMiB: 64}
 	m.NIC = compute.NIC{MAC: "52:54:00:00:00:01", Network: "user"}
 	for _, name := range diskNames {
-		m.Disks = append(m.Disks, compute.Disk{Name: name, SizeBytes: diskSize})
+		m.Disks = append(m.Disks, compute.Disk{Name: name, SizeBytes: r.size})
 	}
 	return r.Machine(m)
 }
@@ -93,7 +94,7 @@ func (r *rig) define() {
 	})
 	r.now = map[string][]byte{}
 	for i, name := range diskNames {
-		r.now[name] = make([]byte, diskSize)
+		r.now[name] = make([]byte, r.size)
 		sink, err := r.host.Fill(r.ctx(), machine, name)
 		r.must(err)
 		data := bytes.Repeat([]byte{byte(0xa0 + i)}, block)

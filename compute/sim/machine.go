@@ -56,20 +56,22 @@ func (h *Host) define(m compute.Machine) error {
 	if err := os.RemoveAll(h.machineDir(m.ID)); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(h.machineDir(m.ID), 0o700); err != nil {
+	s := &state{Machine: m, Power: compute.Stopped, generation: generation{
+		Name: firstGeneration, Ready: true, Tracking: map[string][]bitmap{}, Fills: map[string]int{},
+	}}
+	if err := os.MkdirAll(h.generationDir(m.ID, s.Name), 0o700); err != nil {
 		return err
 	}
 	for _, d := range m.Disks {
-		if err := h.createDisk(m.ID, d); err != nil {
+		if err := createDisk(h.diskPath(s, d.Name), d); err != nil {
 			return err
 		}
 	}
-	return h.store(&state{Machine: m, Power: compute.Stopped, Tracking: map[string][]bitmap{}, Fills: map[string]int{}})
+	return h.store(s)
 }
 
 // createDisk writes a disk that is not there.
-func (h *Host) createDisk(machine string, d compute.Disk) error {
-	path := h.diskPath(machine, d.Name)
+func createDisk(path string, d compute.Disk) error {
 	if d.Image != "" {
 		if err := copySparse(d.Image, path); err != nil {
 			return err

@@ -20,7 +20,7 @@ func (h *Host) Grow(ctx context.Context, machine, name string, size int64) error
 		return err
 	}
 	return h.change(ctx, machine, func(s *state) error {
-		if err := errors.Join(s.mustHave(name), s.calm()); err != nil {
+		if err := errors.Join(s.mustHave(name), s.plain()); err != nil {
 			return err
 		}
 		d := &s.Machine.Disks[s.disk(name)]
@@ -30,7 +30,7 @@ func (h *Host) Grow(ctx context.Context, machine, name string, size int64) error
 		// Only the state says how large a disk is: before it is stored, the file is
 		// longer than the disk, and nobody looks behind its end.
 		d.SizeBytes = size
-		return os.Truncate(h.diskPath(machine, name), size)
+		return os.Truncate(h.diskPath(s, name), size)
 	})
 }
 
@@ -49,7 +49,7 @@ func (h *Host) AddDisk(ctx context.Context, machine string, d compute.Disk) erro
 			}
 			return nil
 		}
-		if err := errors.Join(s.off(), s.calm()); err != nil {
+		if err := errors.Join(s.off(), s.plain()); err != nil {
 			return err
 		}
 		if len(s.Machine.Disks) >= maxDisks {
@@ -58,7 +58,7 @@ func (h *Host) AddDisk(ctx context.Context, machine string, d compute.Disk) erro
 		if err := h.dropDisk(s, d.Name); err != nil { // what a cut-off call left
 			return err
 		}
-		if err := h.createDisk(machine, d); err != nil {
+		if err := createDisk(h.diskPath(s, d.Name), d); err != nil {
 			return err
 		}
 		s.Machine.Disks = append(s.Machine.Disks, d)
@@ -80,7 +80,7 @@ func (h *Host) RemoveDisk(ctx context.Context, machine, name string) error {
 			return fmt.Errorf("sim: the machine boots from disk %q: %w", name, compute.ErrState)
 		}
 		if i > 0 {
-			if err := errors.Join(s.off(), s.calm()); err != nil {
+			if err := errors.Join(s.off(), s.plain()); err != nil {
 				return err
 			}
 			s.Machine.Disks = slices.Delete(s.Machine.Disks, i, i+1)
@@ -102,7 +102,7 @@ func (h *Host) dropDisk(s *state, name string) error {
 	}
 	delete(s.Tracking, name)
 	s.Fills[name]++ // an open Sink ends
-	err := os.Remove(h.diskPath(s.Machine.ID, name))
+	err := os.Remove(h.diskPath(s, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -122,10 +122,10 @@ func (s *state) off() error {
 	return fmt.Errorf("sim: machine %q is %s: %w", s.Machine.ID, s.Power, compute.ErrState)
 }
 
-// calm is nil while no point in time is open.
-func (s *state) calm() error {
-	if s.Point == nil {
-		return nil
+// plain is nil while no point in time is open and there are no snapshots.
+func (s *state) plain() error {
+	if len(s.Snapshots) > 0 {
+		return fmt.Errorf("sim: machine %q has snapshots: %w", s.Machine.ID, compute.ErrState)
 	}
-	return fmt.Errorf("sim: point %q is open: %w", s.Point.Name, compute.ErrBusy)
+	return s.idle()
 }
