@@ -36,6 +36,9 @@ func (h *Host) Fill(ctx context.Context, machine, name string) (disk.Sink, error
 		if err := s.mustHave(name); err != nil {
 			return err
 		}
+		if len(s.Snapshots) > 0 {
+			return fmt.Errorf("sim: machine %q has snapshots: %w", machine, compute.ErrState)
+		}
 		s.Fills[name]++
 		opened.generation, opened.turn = s.Name, s.Fills[name]
 		// Nothing written here is tracked.

@@ -26,6 +26,9 @@ func (h *Host) WriteDisk(machine, name string, p []byte, off int64) error {
 		if err := h.mark(s, name, off, int64(len(p))); err != nil {
 			return err
 		}
+		if n := len(s.Snapshots); n > 0 {
+			s.Snapshots[n-1].Bytes += int64(len(p))
+		}
 		sink, err := file.OpenSink(h.diskPath(s, name))
 		if err != nil {
 			return err

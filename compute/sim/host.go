@@ -45,6 +45,7 @@ var (
 	_ compute.Driver      = (*Host)(nil)
 	_ compute.Provisioner = (*Host)(nil)
 	_ compute.Regenerator = (*Host)(nil)
+	_ compute.Reshaper    = (*Host)(nil)
 )
 
 // Open uses dir, which it creates, as a host. There is nothing to close.

@@ -40,6 +40,10 @@ type generation struct {
 	Fills map[string]int `json:"fills"`
 	// Ready: it was in force once, or may be.
 	Ready bool `json:"ready"`
+	// Snapshots of it, the oldest first.
+	Snapshots []snapshot `json:"snapshots,omitempty"`
+	// Rollback is the snapshot that its disks are being put back to.
+	Rollback string `json:"rollback,omitempty"`
 }
 
 // bitmap says what was written since a point; its content is a file with one
@@ -73,6 +77,11 @@ func (h *Host) load(machine string) (*state, error) {
 	s := new(state)
 	if err := json.Unmarshal(raw, s); err != nil {
 		return nil, fmt.Errorf("sim: machine %q: %w", machine, err)
+	}
+	if s.Rollback != "" {
+		if err := h.redo(s); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
