@@ -14,14 +14,10 @@ func (d *Driver) End(ctx context.Context, h compute.Handle, outcome compute.Outc
 	if _, err := stateOf(h); err != nil {
 		return err
 	}
-	m, err := d.load(h.Machine)
+	m, unlock, err := d.enter(ctx, h.Machine)
 	if errors.Is(err, compute.ErrNotFound) {
 		return nil // Delete took everything with it
 	}
-	if err != nil {
-		return err
-	}
-	unlock, err := d.lock(ctx, h.Machine)
 	if err != nil {
 		return err
 	}
@@ -173,14 +169,10 @@ func (d *Driver) Recover(ctx context.Context, h compute.Handle) error {
 	if err != nil {
 		return err
 	}
-	m, err := d.load(h.Machine)
+	m, unlock, err := d.enter(ctx, h.Machine)
 	if errors.Is(err, compute.ErrNotFound) {
 		return lost("the machine is gone")
 	}
-	if err != nil {
-		return err
-	}
-	unlock, err := d.lock(ctx, h.Machine)
 	if err != nil {
 		return err
 	}

@@ -72,11 +72,7 @@ func (d *Driver) Begin(ctx context.Context, req compute.PointRequest, save func(
 	if err := checkPoint(req.Point); err != nil {
 		return compute.Handle{}, err
 	}
-	m, err := d.load(req.Machine)
-	if err != nil {
-		return compute.Handle{}, err
-	}
-	unlock, err := d.lock(ctx, req.Machine)
+	m, unlock, err := d.enter(ctx, req.Machine)
 	if err != nil {
 		return compute.Handle{}, err
 	}

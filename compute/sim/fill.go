@@ -35,6 +35,9 @@ func (h *Host) Fill(ctx context.Context, machine, name string) (disk.Sink, error
 		if err := s.mustHave(name); err != nil {
 			return err
 		}
+		if len(s.Snapshots) > 0 {
+			return fmt.Errorf("sim: machine %q has snapshots: %w", machine, compute.ErrState)
+		}
 		s.Fills[name]++
 		opened.turn = s.Fills[name]
 		// Nothing written here is tracked.
@@ -42,7 +45,7 @@ func (h *Host) Fill(ctx context.Context, machine, name string) (disk.Sink, error
 			return err
 		}
 		var err error
-		opened.Sink, err = file.OpenSink(h.diskPath(machine, name))
+		opened.Sink, err = file.OpenSink(h.diskPath(s, name))
 		return err
 	})
 	if err != nil {

@@ -45,6 +45,7 @@ type Host struct {
 var (
 	_ compute.Driver      = (*Host)(nil)
 	_ compute.Provisioner = (*Host)(nil)
+	_ compute.Reshaper    = (*Host)(nil)
 )
 
 // Open uses dir, which it creates, as a host. There is nothing to close.

@@ -128,11 +128,15 @@ func (h *Host) take(s *state, req compute.PointRequest, boot int) error {
 	}
 	dir := h.pointDir(req.Machine, req.Point)
 	for _, d := range s.Machine.Disks {
-		if err := copySparse(h.diskPath(req.Machine, d.Name), filepath.Join(dir, d.Name+".raw")); err != nil {
+		copied := filepath.Join(dir, d.Name+".raw")
+		if err := copySparse(h.diskPath(s, d.Name), copied); err != nil {
+			return err
+		}
+		if err := os.Truncate(copied, d.SizeBytes); err != nil { // of a Grow that was cut off
 			return err
 		}
 		if bitmaps := s.Tracking[d.Name]; len(bitmaps) > 0 {
-			content, err := h.dirty(req.Machine, d.Name, bitmaps[0].Point)
+			content, err := h.dirty(s, d.Name, bitmaps[0].Point)
 			if err != nil {
 				return err
 			}
