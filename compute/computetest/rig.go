@@ -142,7 +142,7 @@ func (r *rig) begin(parents ...compute.Point) compute.Handle {
 	if len(saved) == 0 {
 		r.Fatal("Begin saved no handle")
 	}
-	if handle.Machine != machine || handle.Point != point || len(handle.Disks) != len(diskNames) {
+	if handle.Machine != machine || handle.Point != point || len(handle.Disks) != len(r.now) {
 		r.Fatalf("handle %+v is not of what was asked for", handle)
 	}
 	// A guest that ran was frozen, or there is a reason; any other was neither.
@@ -200,10 +200,11 @@ func (r *rig) verifyDisk(h compute.Handle, d compute.HandleDisk) {
 	source, err := r.host.Open(r.ctx(), h, d.Name)
 	r.must(err)
 	want := r.points[h.Point][d.Name]
-	if d.SizeBytes != r.size || source.Size() != r.size {
-		r.Fatalf("%s: %d bytes in the handle, %d open, want %d", d.Name, d.SizeBytes, source.Size(), r.size)
+	size := int64(len(want))
+	if d.SizeBytes != size || source.Size() != size {
+		r.Fatalf("%s: %d bytes in the handle, %d open, want %d", d.Name, d.SizeBytes, source.Size(), size)
 	}
-	got := make([]byte, r.size)
+	got := make([]byte, size)
 	if n, err := source.ReadAt(got, 0); n != len(got) || (err != nil && !errors.Is(err, io.EOF)) {
 		r.Fatalf("%s: read %d bytes: %v", d.Name, n, err)
 	}
@@ -222,8 +223,8 @@ func (r *rig) verifyDisk(h compute.Handle, d compute.HandleDisk) {
 			clean += e.Length
 		}
 	}
-	if next != r.size {
-		r.Fatalf("%s: extents end at %d of %d", d.Name, next, r.size)
+	if next != size {
+		r.Fatalf("%s: extents end at %d of %d", d.Name, next, size)
 	}
 	if d.Parent != "" && clean == 0 && bytes.Equal(want, r.points[d.Parent][d.Name]) {
 		r.Errorf("%s: nothing is called clean, and nothing has changed", d.Name)
@@ -244,7 +245,9 @@ func (r *rig) verifyExtent(d compute.HandleDisk, e disk.Extent, want []byte) {
 	if d.Parent == "" || !known {
 		r.Fatalf("%s: extent %+v is clean relative to parent %q", d.Name, e, d.Parent)
 	}
-	if !bytes.Equal(part, parent[d.Name][e.Offset:e.End()]) {
+	was := make([]byte, len(want)) // zeros where the disk ended then
+	copy(was, parent[d.Name])
+	if !bytes.Equal(part, was[e.Offset:e.End()]) {
 		r.Fatalf("%s: extent %+v is called clean and has changed since %s", d.Name, e, d.Parent)
 	}
 }

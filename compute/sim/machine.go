@@ -22,13 +22,13 @@ func (h *Host) Define(ctx context.Context, m compute.Machine) error {
 	}
 	seen := map[string]bool{}
 	for _, d := range m.Disks {
-		if !diskNames.MatchString(d.Name) || seen[d.Name] || d.SizeBytes <= 0 {
-			return fmt.Errorf("sim: disk %q of %d bytes cannot be", d.Name, d.SizeBytes)
+		if err := checkDisk(d); err != nil {
+			return err
+		}
+		if seen[d.Name] {
+			return fmt.Errorf("sim: two disks %q", d.Name)
 		}
 		seen[d.Name] = true
-		if d.Image != "" && d.ImageFormat != "raw" {
-			return fmt.Errorf("sim: disk %q: image format %q is not supported", d.Name, d.ImageFormat)
-		}
 	}
 	return h.locked(ctx, func() error {
 		if _, err := h.load(m.ID); err == nil {
@@ -38,6 +38,16 @@ func (h *Host) Define(ctx context.Context, m compute.Machine) error {
 		}
 		return h.define(m)
 	})
+}
+
+func checkDisk(d compute.Disk) error {
+	if !diskNames.MatchString(d.Name) || d.SizeBytes <= 0 {
+		return fmt.Errorf("sim: disk %q of %d bytes cannot be", d.Name, d.SizeBytes)
+	}
+	if d.Image != "" && d.ImageFormat != "raw" {
+		return fmt.Errorf("sim: disk %q: image format %q is not supported", d.Name, d.ImageFormat)
+	}
+	return nil
 }
 
 // define writes the disks, then the state, which makes the machine exist. What
@@ -53,26 +63,30 @@ func (h *Host) define(m compute.Machine) error {
 		return err
 	}
 	for _, d := range m.Disks {
-		path := h.diskPath(s, d.Name)
-		if d.Image != "" {
-			if err := copySparse(d.Image, path); err != nil {
-				return err
-			}
-		} else if err := os.WriteFile(path, nil, 0o600); err != nil {
-			return err
-		}
-		info, err := os.Stat(path)
-		if err != nil {
-			return err
-		}
-		if info.Size() > d.SizeBytes {
-			return fmt.Errorf("sim: image of disk %q is larger than the disk", d.Name)
-		}
-		if err := os.Truncate(path, d.SizeBytes); err != nil {
+		if err := createDisk(h.diskPath(s, d.Name), d); err != nil {
 			return err
 		}
 	}
 	return h.store(s)
+}
+
+// createDisk writes a disk that is not there.
+func createDisk(path string, d compute.Disk) error {
+	if d.Image != "" {
+		if err := copySparse(d.Image, path); err != nil {
+			return err
+		}
+	} else if err := os.WriteFile(path, nil, 0o600); err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Size() > d.SizeBytes {
+		return fmt.Errorf("sim: image of disk %q is larger than the disk", d.Name)
+	}
+	return os.Truncate(path, d.SizeBytes)
 }
 
 // Start boots the machine; a point in time of the stopped machine is lost.

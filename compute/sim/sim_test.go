@@ -59,9 +59,9 @@ func (h *harness) Leftovers(machine string, pointsOnly bool) ([]string, error) {
 }
 
 func TestSimConforms(t *testing.T) {
-	computetest.TestDriver(t, func(t *testing.T) computetest.Harness {
-		return &harness{dir: t.TempDir()}
-	})
+	start := func(t *testing.T) computetest.Harness { return &harness{dir: t.TempDir()} }
+	computetest.TestDriver(t, start)
+	t.Run("reshape", func(t *testing.T) { computetest.TestReshaper(t, start) })
 }
 
 func TestSimSnapshots(t *testing.T) {
