@@ -89,6 +89,7 @@ func (h *Host) begin(ctx context.Context, req compute.PointRequest, save func(co
 	if err := save(handle); err != nil {
 		return handle, err
 	}
+	h.limit(req.Machine, handle.WriteBytesPerSecond)
 	return handle, h.change(ctx, req.Machine, func(s *state) error { return h.take(s, req, boot) })
 }
 
@@ -107,6 +108,7 @@ func (h *Host) handle(s *state, req compute.PointRequest, boot int) (compute.Han
 	}
 	handle := compute.Handle{Version: handleVersion, Driver: driverName, Machine: req.Machine, Point: req.Point, State: opaque}
 	if s.Power == compute.Running {
+		handle.WriteBytesPerSecond = req.WriteBytesPerSecond
 		if handle.Frozen = h.fault().Agent; !handle.Frozen {
 			handle.NotFrozen = "the guest has no agent running"
 		}
@@ -243,6 +245,7 @@ func (h *Host) endPoint(s *state, outcome compute.Outcome) error {
 		}
 	}
 	s.Point = nil
+	h.limit(s.Machine.ID, 0)
 	return h.store(s)
 }
 
