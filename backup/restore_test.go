@@ -88,7 +88,7 @@ func TestRestoreGoesOnFromItsCheckpoint(t *testing.T) {
 
 	// What lies before the checkpoint is not written again.
 	mark := []byte("kept")
-	f, err := os.OpenFile(filepath.Join(w.dir, "host", "machines", string(v.ID), "disk0.raw"), os.O_WRONLY, 0)
+	f, err := os.OpenFile(filepath.Join(w.dir, "host", "machines", string(v.ID), "gen-1", "disk0.raw"), os.O_WRONLY, 0)
 	w.ok(err)
 	_, err = f.WriteAt(mark, 0)
 	w.ok(err)

@@ -85,7 +85,7 @@ func (b *attempt) images(ctx context.Context, s *vault.Session, work pieces) (im
 		}
 	}()
 	var done int64
-	k := newBrake(b.Limits, b.latency, b.meter.say, b.Log)
+	k := b.brake()
 	wctx, stop := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	watching.Go(func() { k.watch(wctx) })

@@ -26,8 +26,9 @@ type Snapshot struct {
 
 // Snapshotter keeps snapshots of machines. Snapshots of a machine form a line,
 // the oldest first, and belong to the generation of disks that they were taken
-// of. Nothing of it may be called while a point in time of the machine is open:
-// ErrBusy. Every method finishes what a former call of it, cut off anywhere, has
+// of. Nothing but Snapshots may be called while a point in time of the machine is
+// open: ErrBusy. A point in time may be taken of a machine with snapshots; it
+// cannot be filled: ErrState. Every method finishes what a former call of it, cut off anywhere, has
 // begun. Implementations pass computetest.TestSnapshotter.
 type Snapshotter interface {
 	// Snapshot takes one of all disks at one instant; the guest runs on. Taking

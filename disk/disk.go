@@ -27,7 +27,8 @@ type Extent struct {
 	// Zero is true when the range is known to read as zeros.
 	Zero bool
 	// Clean is true when the range is known to be equal to the parent point in
-	// time. A Source without a parent never sets it.
+	// time, and to be zeros where the disk was smaller then. A Source without a
+	// parent never sets it.
 	Clean bool
 }
 

@@ -47,7 +47,7 @@ func restored(t *testing.T, s *service.Service, a service.Account, vps, backup, 
 	job := s.Call(t, a.Key, http.MethodPost, "/api/v2/vps/"+vps+"/backups/"+backup+"/actions/restore-to-payg", nil).Queued(t)
 	var v struct{ VPSID string }
 	service.Answer{Body: s.Await(t, a.Key, job, time.Minute).Result}.Decode(t, &v)
-	got, err := os.ReadFile(filepath.Join(machines, "machines", v.VPSID, "disk0.raw"))
+	got, err := os.ReadFile(filepath.Join(machines, "machines", v.VPSID, "gen-1", "disk0.raw"))
 	if err != nil || len(got) < len(content) || !bytes.Equal(got[:len(content)], content) {
 		t.Errorf("what was restored is not what the disk held: %v", err)
 	}

@@ -69,6 +69,7 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 	})
 	data := &backup.Service{Host: h.machine, Vaults: all, Log: log, Limits: backup.Limits{
 		BytesPerSecond: in.config.Host.BackupBytes, WriteLatency: in.config.Host.WriteLatency,
+		RetryWriteBytesPerSecond: in.config.Host.ScratchRetry.WriteBytes,
 	}}
 	keep := &backup.Keeper{Vaults: all, Sessions: in.sessionState, Log: log}
 	for name, r := range map[string]struct {

@@ -34,10 +34,11 @@ type rig struct {
 	// points remembers the content at each point in time.
 	points  map[compute.Point]map[string][]byte
 	attempt int
+	size    int64 // of each disk
 }
 
 func newRig(t *testing.T, h Harness) *rig {
-	r := &rig{T: t, Harness: h, points: map[compute.Point]map[string][]byte{}}
+	r := &rig{T: t, Harness: h, points: map[compute.Point]map[string][]byte{}, size: diskSize}
 	r.restart()
 	return r
 }
@@ -77,7 +78,7 @@ func (r *rig) definition(id string) compute.Machine {
 	m := compute.Machine{ID: id, Hostname: "test", CPUs: 1, MemoryMiB: 64}
 	m.NIC = compute.NIC{MAC: "52:54:00:00:00:01", Network: "user"}
 	for _, name := range diskNames {
-		m.Disks = append(m.Disks, compute.Disk{Name: name, SizeBytes: diskSize})
+		m.Disks = append(m.Disks, compute.Disk{Name: name, SizeBytes: r.size})
 	}
 	return r.Machine(m)
 }
@@ -93,7 +94,7 @@ func (r *rig) define() {
 	})
 	r.now = map[string][]byte{}
 	for i, name := range diskNames {
-		r.now[name] = make([]byte, diskSize)
+		r.now[name] = make([]byte, r.size)
 		sink, err := r.host.Fill(r.ctx(), machine, name)
 		r.must(err)
 		data := bytes.Repeat([]byte{byte(0xa0 + i)}, block)
@@ -141,7 +142,7 @@ func (r *rig) begin(parents ...compute.Point) compute.Handle {
 	if len(saved) == 0 {
 		r.Fatal("Begin saved no handle")
 	}
-	if handle.Machine != machine || handle.Point != point || len(handle.Disks) != len(diskNames) {
+	if handle.Machine != machine || handle.Point != point || len(handle.Disks) != len(r.now) {
 		r.Fatalf("handle %+v is not of what was asked for", handle)
 	}
 	// A guest that ran was frozen, or there is a reason; any other was neither.
@@ -199,11 +200,12 @@ func (r *rig) verifyDisk(h compute.Handle, d compute.HandleDisk) {
 	source, err := r.host.Open(r.ctx(), h, d.Name)
 	r.must(err)
 	want := r.points[h.Point][d.Name]
-	if d.SizeBytes != diskSize || source.Size() != diskSize {
-		r.Fatalf("%s: %d bytes in the handle, %d open, want %d", d.Name, d.SizeBytes, source.Size(), diskSize)
+	size := int64(len(want))
+	if d.SizeBytes != size || source.Size() != size {
+		r.Fatalf("%s: %d bytes in the handle, %d open, want %d", d.Name, d.SizeBytes, source.Size(), size)
 	}
-	got := make([]byte, diskSize)
-	if n, err := source.ReadAt(got, 0); n != diskSize || (err != nil && !errors.Is(err, io.EOF)) {
+	got := make([]byte, size)
+	if n, err := source.ReadAt(got, 0); n != len(got) || (err != nil && !errors.Is(err, io.EOF)) {
 		r.Fatalf("%s: read %d bytes: %v", d.Name, n, err)
 	}
 	if !bytes.Equal(got, want) {
@@ -221,8 +223,8 @@ func (r *rig) verifyDisk(h compute.Handle, d compute.HandleDisk) {
 			clean += e.Length
 		}
 	}
-	if next != diskSize {
-		r.Fatalf("%s: extents end at %d of %d", d.Name, next, diskSize)
+	if next != size {
+		r.Fatalf("%s: extents end at %d of %d", d.Name, next, size)
 	}
 	if d.Parent != "" && clean == 0 && bytes.Equal(want, r.points[d.Parent][d.Name]) {
 		r.Errorf("%s: nothing is called clean, and nothing has changed", d.Name)
@@ -243,7 +245,9 @@ func (r *rig) verifyExtent(d compute.HandleDisk, e disk.Extent, want []byte) {
 	if d.Parent == "" || !known {
 		r.Fatalf("%s: extent %+v is clean relative to parent %q", d.Name, e, d.Parent)
 	}
-	if !bytes.Equal(part, parent[d.Name][e.Offset:e.End()]) {
+	was := make([]byte, len(want)) // zeros where the disk ended then
+	copy(was, parent[d.Name])
+	if !bytes.Equal(part, was[e.Offset:e.End()]) {
 		r.Fatalf("%s: extent %+v is called clean and has changed since %s", d.Name, e, d.Parent)
 	}
 }

@@ -19,19 +19,15 @@ func fillSocket(disk string) string { return "f" + disk }
 // Fill opens a disk of a stopped machine for writing, through a storage daemon
 // with nothing but that disk. What a former Sink wrote stays.
 func (d *Driver) Fill(ctx context.Context, id, name string) (disk.Sink, error) {
-	m, err := d.load(id)
-	if err != nil {
-		return nil, err
-	}
-	i := slices.IndexFunc(m.Disks, func(dk compute.Disk) bool { return dk.Name == name })
-	if i < 0 {
-		return nil, fmt.Errorf("qemu: machine %s has no disk %.20q", id, name)
-	}
-	unlock, err := d.lock(ctx, id)
+	m, unlock, err := d.enter(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
+	i := slices.IndexFunc(m.Disks, func(dk compute.Disk) bool { return dk.Name == name })
+	if i < 0 {
+		return nil, fmt.Errorf("qemu: machine %s has no disk %.20q", id, name)
+	}
 	if _, alive, err := d.running(id); err != nil || alive {
 		return nil, errors.Join(err, fmt.Errorf("qemu: machine %s runs: %w", id, compute.ErrState))
 	}

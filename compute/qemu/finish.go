@@ -14,14 +14,10 @@ func (d *Driver) End(ctx context.Context, h compute.Handle, outcome compute.Outc
 	if _, err := stateOf(h); err != nil {
 		return err
 	}
-	m, err := d.load(h.Machine)
+	m, unlock, err := d.enter(ctx, h.Machine)
 	if errors.Is(err, compute.ErrNotFound) {
 		return nil // Delete took everything with it
 	}
-	if err != nil {
-		return err
-	}
-	unlock, err := d.lock(ctx, h.Machine)
 	if err != nil {
 		return err
 	}
@@ -59,6 +55,9 @@ func (d *Driver) endPoint(ctx context.Context, m compute.Machine, h compute.Hand
 		if p, alive, perr := d.running(m.ID); perr != nil || alive {
 			return errors.Join(fmt.Errorf("qemu: process %d does not answer: %w", p.PID, err), perr)
 		}
+		if err := d.freeWrites(ctx, nil, m); err != nil {
+			return err
+		}
 	}
 	if err := d.removeTraces(m, h.Point); err != nil {
 		return fmt.Errorf("qemu: %w", err)
@@ -68,6 +67,15 @@ func (d *Driver) endPoint(ctx context.Context, m compute.Machine, h compute.Hand
 }
 
 func (d *Driver) settleAll(ctx context.Context, s *session, m compute.Machine, h compute.Handle, st pointState, outcome compute.Outcome) error {
+	if h.WriteBytesPerSecond > 0 {
+		free := s // of its throttle
+		if !s.live {
+			free = nil
+		}
+		if err := d.freeWrites(ctx, free, m); err != nil {
+			return err
+		}
+	}
 	nodes, err := s.detach(ctx, m)
 	if err != nil {
 		return err
@@ -161,14 +169,10 @@ func (d *Driver) Recover(ctx context.Context, h compute.Handle) error {
 	if err != nil {
 		return err
 	}
-	m, err := d.load(h.Machine)
+	m, unlock, err := d.enter(ctx, h.Machine)
 	if errors.Is(err, compute.ErrNotFound) {
 		return lost("the machine is gone")
 	}
-	if err != nil {
-		return err
-	}
-	unlock, err := d.lock(ctx, h.Machine)
 	if err != nil {
 		return err
 	}
@@ -219,6 +223,10 @@ func (d *Driver) proveNodes(ctx context.Context, m compute.Machine, h compute.Ha
 		} else if node != n.filter {
 			return lost("the guest writes past the filter of " + hd.Name)
 		}
+	}
+	if h.WriteBytesPerSecond > 0 && st.Live {
+		// A predecessor's limit ended with it.
+		return d.limitWrites(ctx, s, m, h.WriteBytesPerSecond)
 	}
 	return nil
 }

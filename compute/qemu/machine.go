@@ -80,8 +80,34 @@ func validateNIC(n compute.NIC) error {
 	return nil
 }
 
-// load reads a machine's definition: ErrNotFound for one that is not defined.
+// load reads a machine as it is, with the disks of the generation in force:
+// ErrNotFound for one that is not defined. Who will use its disks reads it with
+// the lock held, see enter.
 func (d *Driver) load(id string) (compute.Machine, error) {
+	m, err := d.defined(id)
+	if err == nil {
+		m.Disks, err = d.disks(id, current, m.Disks)
+	}
+	return m, err
+}
+
+// enter takes the lock and reads the machine.
+func (d *Driver) enter(ctx context.Context, id string) (m compute.Machine, unlock func(), err error) {
+	if _, err := d.defined(id); err != nil {
+		return m, nil, err
+	}
+	if unlock, err = d.lock(ctx, id); err != nil {
+		return m, nil, err
+	}
+	if m, err = d.load(id); err != nil {
+		unlock()
+		return m, nil, err
+	}
+	return m, unlock, nil
+}
+
+// defined reads what a machine was defined as.
+func (d *Driver) defined(id string) (compute.Machine, error) {
 	var m compute.Machine
 	if err := checkID(id); err != nil {
 		return m, errors.Join(compute.ErrNotFound, err)
@@ -108,7 +134,7 @@ func (d *Driver) Define(ctx context.Context, m compute.Machine) error {
 		return err
 	}
 	defer unlock()
-	if have, err := d.load(m.ID); err == nil {
+	if have, err := d.defined(m.ID); err == nil {
 		if reflect.DeepEqual(have, m) {
 			return nil
 		}
@@ -134,7 +160,7 @@ func (d *Driver) Define(ctx context.Context, m compute.Machine) error {
 }
 
 func (d *Driver) build(ctx context.Context, dir string, m compute.Machine) error {
-	gen := filepath.Join(dir, "gen-1")
+	gen := filepath.Join(dir, generationPrefix+compute.FirstGeneration)
 	if err := passable(gen); err != nil {
 		return err
 	}
@@ -147,7 +173,7 @@ func (d *Driver) build(ctx context.Context, dir string, m compute.Machine) error
 			return err
 		}
 	}
-	if err := os.Symlink("gen-1", filepath.Join(dir, "current")); err != nil {
+	if err := os.Symlink(filepath.Base(gen), filepath.Join(dir, current)); err != nil {
 		return err
 	}
 	if err := syncDir(gen); err != nil {
@@ -183,6 +209,9 @@ func (d *Driver) Delete(ctx context.Context, id string) error {
 	}
 	defer unlock()
 	if err := d.killAll(ctx, id); err != nil {
+		return err
+	}
+	if err := d.freeWrites(ctx, nil, compute.Machine{ID: id}); err != nil {
 		return err
 	}
 	// Renamed first, so that a cut leaves no machine without some of its disks.

@@ -43,9 +43,19 @@ func (d *Driver) scratchDir(id string) string   { return filepath.Join(d.cfg.Scr
 func (d *Driver) socket(id, name string) string { return filepath.Join(d.cfg.Run, id, name) }
 func (d *Driver) lockPath(id string) string     { return filepath.Join(d.cfg.Root, "."+id+".lock") }
 
+// A generation of disks is a directory of the machine's. One of them is in force:
+// the symbolic link current points to it.
+const (
+	generationPrefix = "gen-"
+	current          = "current"
+)
+
 // diskPath follows the pointer to the generation in force.
-func (d *Driver) diskPath(id, disk string) string {
-	return filepath.Join(d.cfg.Root, id, "current", disk+".qcow2")
+func (d *Driver) diskPath(id, disk string) string { return d.diskIn(id, current, disk) }
+
+// diskIn is the path of a disk in one of the machine's directories of disks.
+func (d *Driver) diskIn(id, dir, disk string) string {
+	return d.file(id, filepath.Join(dir, disk+".qcow2"))
 }
 
 // Sockets of a machine's run directory.

@@ -62,11 +62,7 @@ func powerOf(status string) compute.PowerState {
 // first: its backup finds ErrPointLost and the customer is not kept waiting.
 // A disk that is being filled refuses with ErrBusy.
 func (d *Driver) Start(ctx context.Context, id string) error {
-	m, err := d.load(id)
-	if err != nil {
-		return err
-	}
-	unlock, err := d.lock(ctx, id)
+	m, unlock, err := d.enter(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -159,8 +155,7 @@ func (d *Driver) boot(ctx context.Context, m compute.Machine) error {
 // A point in time of it is ended before force is used, so that change tracking
 // survives; a guest that powers off by itself leaves the point whole.
 func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error {
-	m, err := d.load(id)
-	if err != nil {
+	if _, err := d.defined(id); err != nil {
 		return err
 	}
 	if grace > 0 {
@@ -168,7 +163,7 @@ func (d *Driver) Stop(ctx context.Context, id string, grace time.Duration) error
 			return err
 		}
 	}
-	unlock, err := d.lock(ctx, id)
+	m, unlock, err := d.enter(ctx, id)
 	if err != nil {
 		return err
 	}

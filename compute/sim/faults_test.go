@@ -220,7 +220,7 @@ func TestHostileNamesAreRefused(t *testing.T) {
 
 func TestImageIsTheBeginningOfADisk(t *testing.T) {
 	host, h := machine(t)
-	image := filepath.Join(h.dir, "machines", "m", "disk0.raw")
+	image := filepath.Join(h.dir, "machines", "m", "gen-1", "disk0.raw")
 	want := make([]byte, 14)
 	must(t, host.ReadDisk("m", "disk0", want, 0))
 	must(t, host.Define(t.Context(), compute.Machine{ID: "copy", Disks: []compute.Disk{

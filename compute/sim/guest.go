@@ -26,7 +26,10 @@ func (h *Host) WriteDisk(machine, name string, p []byte, off int64) error {
 		if err := h.mark(s, name, off, int64(len(p))); err != nil {
 			return err
 		}
-		sink, err := file.OpenSink(h.diskPath(machine, name))
+		if n := len(s.Snapshots); n > 0 {
+			s.Snapshots[n-1].Bytes += int64(len(p))
+		}
+		sink, err := file.OpenSink(h.diskPath(s, name))
 		if err != nil {
 			return err
 		}
@@ -54,7 +57,7 @@ func (h *Host) ReadDisk(machine, name string, p []byte, off int64) error {
 		if err := s.mustHave(name); err != nil {
 			return err
 		}
-		f, err := os.Open(h.diskPath(machine, name))
+		f, err := os.Open(h.diskPath(s, name))
 		if err != nil {
 			return err
 		}

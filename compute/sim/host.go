@@ -39,11 +39,14 @@ type Host struct {
 	faults Faults
 	reads  int // of sources, since the faults were set
 	writes compute.Latency
+	limits map[string]int64 // of guests' writes, by machine; they end with this process
 }
 
 var (
 	_ compute.Driver      = (*Host)(nil)
 	_ compute.Provisioner = (*Host)(nil)
+	_ compute.Regenerator = (*Host)(nil)
+	_ compute.Reshaper    = (*Host)(nil)
 )
 
 // Open uses dir, which it creates, as a host. There is nothing to close.

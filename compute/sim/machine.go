@@ -20,15 +20,8 @@ func (h *Host) Define(ctx context.Context, m compute.Machine) error {
 	if !machineIDs.MatchString(m.ID) {
 		return fmt.Errorf("sim: machine id %q cannot be", m.ID)
 	}
-	seen := map[string]bool{}
-	for _, d := range m.Disks {
-		if !diskNames.MatchString(d.Name) || seen[d.Name] || d.SizeBytes <= 0 {
-			return fmt.Errorf("sim: disk %q of %d bytes cannot be", d.Name, d.SizeBytes)
-		}
-		seen[d.Name] = true
-		if d.Image != "" && d.ImageFormat != "raw" {
-			return fmt.Errorf("sim: disk %q: image format %q is not supported", d.Name, d.ImageFormat)
-		}
+	if err := checkDisks(m.Disks); err != nil {
+		return err
 	}
 	return h.locked(ctx, func() error {
 		if _, err := h.load(m.ID); err == nil {
@@ -40,36 +33,67 @@ func (h *Host) Define(ctx context.Context, m compute.Machine) error {
 	})
 }
 
+func checkDisks(disks []compute.Disk) error {
+	seen := map[string]bool{}
+	for _, d := range disks {
+		if err := checkDisk(d); err != nil {
+			return err
+		}
+		if seen[d.Name] {
+			return fmt.Errorf("sim: two disks %q", d.Name)
+		}
+		seen[d.Name] = true
+	}
+	return nil
+}
+
+func checkDisk(d compute.Disk) error {
+	if !diskNames.MatchString(d.Name) || d.SizeBytes <= 0 {
+		return fmt.Errorf("sim: disk %q of %d bytes cannot be", d.Name, d.SizeBytes)
+	}
+	if d.Image != "" && d.ImageFormat != "raw" {
+		return fmt.Errorf("sim: disk %q: image format %q is not supported", d.Name, d.ImageFormat)
+	}
+	return nil
+}
+
 // define writes the disks, then the state, which makes the machine exist. What
 // a cut-off call left is written anew.
 func (h *Host) define(m compute.Machine) error {
 	if err := os.RemoveAll(h.machineDir(m.ID)); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(h.machineDir(m.ID), 0o700); err != nil {
+	s := &state{Machine: m, Power: compute.Stopped, generation: generation{
+		Name: compute.FirstGeneration, Ready: true, Tracking: map[string][]bitmap{}, Fills: map[string]int{},
+	}}
+	if err := os.MkdirAll(h.generationDir(m.ID, s.Name), 0o700); err != nil {
 		return err
 	}
 	for _, d := range m.Disks {
-		path := h.diskPath(m.ID, d.Name)
-		if d.Image != "" {
-			if err := copySparse(d.Image, path); err != nil {
-				return err
-			}
-		} else if err := os.WriteFile(path, nil, 0o600); err != nil {
-			return err
-		}
-		info, err := os.Stat(path)
-		if err != nil {
-			return err
-		}
-		if info.Size() > d.SizeBytes {
-			return fmt.Errorf("sim: image of disk %q is larger than the disk", d.Name)
-		}
-		if err := os.Truncate(path, d.SizeBytes); err != nil {
+		if err := createDisk(h.diskPath(s, d.Name), d); err != nil {
 			return err
 		}
 	}
-	return h.store(&state{Machine: m, Power: compute.Stopped, Tracking: map[string][]bitmap{}, Fills: map[string]int{}})
+	return h.store(s)
+}
+
+// createDisk writes a disk that is not there.
+func createDisk(path string, d compute.Disk) error {
+	if d.Image != "" {
+		if err := copySparse(d.Image, path); err != nil {
+			return err
+		}
+	} else if err := os.WriteFile(path, nil, 0o600); err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Size() > d.SizeBytes {
+		return fmt.Errorf("sim: image of disk %q is larger than the disk", d.Name)
+	}
+	return os.Truncate(path, d.SizeBytes)
 }
 
 // Start boots the machine; a point in time of the stopped machine is lost.

@@ -89,6 +89,7 @@ func (h *Host) begin(ctx context.Context, req compute.PointRequest, save func(co
 	if err := save(handle); err != nil {
 		return handle, err
 	}
+	h.limit(req.Machine, handle.WriteBytesPerSecond)
 	return handle, h.change(ctx, req.Machine, func(s *state) error { return h.take(s, req, boot) })
 }
 
@@ -107,6 +108,7 @@ func (h *Host) handle(s *state, req compute.PointRequest, boot int) (compute.Han
 	}
 	handle := compute.Handle{Version: handleVersion, Driver: driverName, Machine: req.Machine, Point: req.Point, State: opaque}
 	if s.Power == compute.Running {
+		handle.WriteBytesPerSecond = req.WriteBytesPerSecond
 		if handle.Frozen = h.fault().Agent; !handle.Frozen {
 			handle.NotFrozen = "the guest has no agent running"
 		}
@@ -126,11 +128,15 @@ func (h *Host) take(s *state, req compute.PointRequest, boot int) error {
 	}
 	dir := h.pointDir(req.Machine, req.Point)
 	for _, d := range s.Machine.Disks {
-		if err := copySparse(h.diskPath(req.Machine, d.Name), filepath.Join(dir, d.Name+".raw")); err != nil {
+		copied := filepath.Join(dir, d.Name+".raw")
+		if err := copySparse(h.diskPath(s, d.Name), copied); err != nil {
+			return err
+		}
+		if err := os.Truncate(copied, d.SizeBytes); err != nil { // of a Grow that was cut off
 			return err
 		}
 		if bitmaps := s.Tracking[d.Name]; len(bitmaps) > 0 {
-			content, err := h.dirty(req.Machine, d.Name, bitmaps[0].Point)
+			content, err := h.dirty(s, d.Name, bitmaps[0].Point)
 			if err != nil {
 				return err
 			}
@@ -231,16 +237,22 @@ func (h *Host) End(ctx context.Context, handle compute.Handle, outcome compute.O
 	return h.end(ctx, handle, outcome)
 }
 
+// endPoint settles change tracking, and writes down that the point is ended.
+func (h *Host) endPoint(s *state, outcome compute.Outcome) error {
+	for _, d := range s.Machine.Disks {
+		if err := h.settle(s, d.Name, s.Point.Name, outcome); err != nil {
+			return err
+		}
+	}
+	s.Point = nil
+	h.limit(s.Machine.ID, 0)
+	return h.store(s)
+}
+
 func (h *Host) end(ctx context.Context, handle compute.Handle, outcome compute.Outcome) error {
 	err := h.change(ctx, handle.Machine, func(s *state) error {
 		if s.Point != nil && s.Point.Name == handle.Point {
-			for _, d := range s.Machine.Disks {
-				if err := h.settle(s, d.Name, handle.Point, outcome); err != nil {
-					return err
-				}
-			}
-			s.Point = nil
-			if err := h.store(s); err != nil {
+			if err := h.endPoint(s, outcome); err != nil {
 				return err
 			}
 		}

@@ -3,8 +3,10 @@ package sim_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"holdfast/compute"
@@ -37,7 +39,18 @@ func (h *harness) Kill(machine string) error { return h.host.Kill(machine) }
 func (h *harness) Leftovers(machine string, pointsOnly bool) ([]string, error) {
 	root := filepath.Join(h.dir, "machines", machine)
 	if pointsOnly {
-		return filepath.Glob(filepath.Join(root, "points", "*"))
+		left, err := filepath.Glob(filepath.Join(root, "points", "*"))
+		copies, gerr := filepath.Glob(filepath.Join(root, "gen-*", "snapshots", "*"))
+		have, serr := h.host.Snapshots(context.Background(), machine)
+		if errors.Is(serr, compute.ErrNotFound) {
+			serr = nil
+		}
+		for _, path := range copies {
+			if !slices.ContainsFunc(have, func(s compute.Snapshot) bool { return s.ID == filepath.Base(path) }) {
+				left = append(left, path)
+			}
+		}
+		return left, errors.Join(err, gerr, serr)
 	}
 	if _, err := os.Lstat(root); err == nil {
 		return []string{root}, nil
@@ -46,7 +59,14 @@ func (h *harness) Leftovers(machine string, pointsOnly bool) ([]string, error) {
 }
 
 func TestSimConforms(t *testing.T) {
-	computetest.TestDriver(t, func(t *testing.T) computetest.Harness {
+	start := func(t *testing.T) computetest.Harness { return &harness{dir: t.TempDir()} }
+	computetest.TestDriver(t, start)
+	t.Run("reshape", func(t *testing.T) { computetest.TestReshaper(t, start) })
+	t.Run("generations", func(t *testing.T) { computetest.TestRegenerator(t, start) })
+}
+
+func TestSimSnapshots(t *testing.T) {
+	computetest.TestSnapshotter(t, func(t *testing.T) computetest.Harness {
 		return &harness{dir: t.TempDir()}
 	})
 }

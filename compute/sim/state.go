@@ -20,13 +20,30 @@ type state struct {
 	// Boot counts the hypervisor processes of the machine.
 	Boot    int       `json:"boot"`
 	Started time.Time `json:"started"`
+	// Point is the open point in time.
+	Point *openPoint `json:"point,omitempty"`
+	// The generation in force; its disks are those of Machine.
+	generation
+	// Others are the generations that are not in force.
+	Others []generation `json:"others,omitempty"`
+}
+
+// generation is a set of disks, with all that belongs to it.
+type generation struct {
+	Name string `json:"name"`
+	// Disks of a generation that is not in force.
+	Disks []compute.Disk `json:"disks,omitempty"`
 	// Tracking is, for each disk, its bitmaps, the oldest first. At most the
 	// last one records; two exist while a point is open.
 	Tracking map[string][]bitmap `json:"tracking"`
-	// Point is the open point in time.
-	Point *openPoint `json:"point,omitempty"`
 	// Fills counts, for each disk, how often it was opened to be filled.
 	Fills map[string]int `json:"fills"`
+	// Ready: it was in force once, or may be.
+	Ready bool `json:"ready"`
+	// Snapshots of it, the oldest first.
+	Snapshots []snapshot `json:"snapshots,omitempty"`
+	// Rollback is the snapshot that its disks are being put back to.
+	Rollback string `json:"rollback,omitempty"`
 }
 
 // bitmap says what was written since a point; its content is a file with one
@@ -61,6 +78,11 @@ func (h *Host) load(machine string) (*state, error) {
 	if err := json.Unmarshal(raw, s); err != nil {
 		return nil, fmt.Errorf("sim: machine %q: %w", machine, err)
 	}
+	if s.Rollback != "" {
+		if err := h.redo(s); err != nil {
+			return nil, err
+		}
+	}
 	return s, nil
 }
 
@@ -76,8 +98,14 @@ func (h *Host) store(s *state) error {
 	return os.Rename(path+".new", path)
 }
 
-func (h *Host) diskPath(machine, name string) string {
-	return filepath.Join(h.machineDir(machine), name+".raw")
+// generationDir is where the disks of a generation lie.
+func (h *Host) generationDir(machine, name string) string {
+	return filepath.Join(h.machineDir(machine), "gen-"+name)
+}
+
+// diskPath is that of a disk of the generation in force.
+func (h *Host) diskPath(s *state, disk string) string {
+	return filepath.Join(h.generationDir(s.Machine.ID, s.Name), disk+".raw")
 }
 
 // mustHave refuses the name of a disk that the machine does not have.

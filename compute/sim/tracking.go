@@ -15,8 +15,8 @@ const chunkSize = 64 << 10
 
 // bitmapPath is the file of one bitmap. Neither a disk's name nor a point can
 // make it another file's name: neither contains "_".
-func (h *Host) bitmapPath(machine, disk string, point compute.Point) string {
-	return filepath.Join(h.machineDir(machine), disk+"_"+string(point)+".dirty")
+func (h *Host) bitmapPath(s *state, disk string, point compute.Point) string {
+	return filepath.Join(h.generationDir(s.Machine.ID, s.Name), disk+"_"+string(point)+".dirty")
 }
 
 // mark records a write in the bitmap that records, if there is one.
@@ -25,7 +25,7 @@ func (h *Host) mark(s *state, disk string, off, length int64) error {
 	if len(bitmaps) == 0 || length == 0 {
 		return nil
 	}
-	f, err := os.OpenFile(h.bitmapPath(s.Machine.ID, disk, bitmaps[len(bitmaps)-1].Point), os.O_WRONLY|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(h.bitmapPath(s, disk, bitmaps[len(bitmaps)-1].Point), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
@@ -35,8 +35,8 @@ func (h *Host) mark(s *state, disk string, off, length int64) error {
 }
 
 // dirty is the content of a bitmap, shorter than the disk if its end is clean.
-func (h *Host) dirty(machine, disk string, point compute.Point) ([]byte, error) {
-	content, err := os.ReadFile(h.bitmapPath(machine, disk, point))
+func (h *Host) dirty(s *state, disk string, point compute.Point) ([]byte, error) {
+	content, err := os.ReadFile(h.bitmapPath(s, disk, point))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // nothing was written yet
 	}
@@ -77,7 +77,7 @@ func (h *Host) settle(s *state, disk string, point compute.Point, outcome comput
 		}
 		keep = bitmaps[at-1]
 		keep.Inconsistent = keep.Inconsistent || bitmaps[at].Inconsistent
-		if err := h.merge(s.Machine.ID, disk, point, keep.Point); err != nil {
+		if err := h.merge(s, disk, point, keep.Point); err != nil {
 			return err
 		}
 	}
@@ -93,12 +93,12 @@ func (h *Host) settle(s *state, disk string, point compute.Point, outcome comput
 }
 
 // merge adds one bitmap's dirty chunks to another's.
-func (h *Host) merge(machine, disk string, from, into compute.Point) error {
-	added, err := h.dirty(machine, disk, from)
+func (h *Host) merge(s *state, disk string, from, into compute.Point) error {
+	added, err := h.dirty(s, disk, from)
 	if err != nil {
 		return err
 	}
-	merged, err := h.dirty(machine, disk, into)
+	merged, err := h.dirty(s, disk, into)
 	if err != nil {
 		return err
 	}
@@ -106,11 +106,11 @@ func (h *Host) merge(machine, disk string, from, into compute.Point) error {
 	for i, b := range added {
 		merged[i] |= b
 	}
-	return os.WriteFile(h.bitmapPath(machine, disk, into), merged, 0o600)
+	return os.WriteFile(h.bitmapPath(s, disk, into), merged, 0o600)
 }
 
 func (h *Host) removeBitmap(s *state, disk string, point compute.Point) error {
-	err := os.Remove(h.bitmapPath(s.Machine.ID, disk, point))
+	err := os.Remove(h.bitmapPath(s, disk, point))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
