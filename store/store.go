@@ -143,6 +143,16 @@ func (q *queries) Now(ctx context.Context) (time.Time, error) { return q.clock.w
 // taken over for a while when it has not.
 func (q *queries) LeaseNow(ctx context.Context) (time.Time, error) { return q.clock.lease(ctx, q.db) }
 
+// nowBoth is LeaseNow and Now, as they are stored.
+func (q *queries) nowBoth(ctx context.Context) (lease, wall micros, err error) {
+	l, err := q.LeaseNow(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	w, err := q.Now(ctx)
+	return toMicros(l), toMicros(w), err
+}
+
 // failed adds to a failure where it happened, and what kind it is.
 func failed(op string, err error) error {
 	if err == nil {

@@ -19,9 +19,9 @@ CREATE TABLE accounts (
     limit_instances     BIGINT NOT NULL,
     backup_slots        BIGINT NOT NULL,
     wrapped_key         BYTEA NOT NULL,
-    next_wrapped_key    BYTEA NOT NULL,
-    ring_epoch          BIGINT NOT NULL,
-    shredded_at         BIGINT NOT NULL
+    next_wrapped_key    BYTEA NOT NULL DEFAULT '',
+    ring_epoch          BIGINT NOT NULL DEFAULT 0,
+    shredded_at         BIGINT NOT NULL DEFAULT 0
 );
 
 CREATE TABLE api_keys (
@@ -131,8 +131,8 @@ CREATE TABLE backups (
     disks               TEXT COLLATE "C" NOT NULL,
     boot                TEXT COLLATE "C" NOT NULL,
     os                  TEXT COLLATE "C",
-    locked_until        BIGINT NOT NULL,
-    consistency_reason  TEXT COLLATE "C" NOT NULL,
+    locked_until        BIGINT NOT NULL DEFAULT 0,
+    consistency_reason  TEXT COLLATE "C" NOT NULL DEFAULT '',
     latency             TEXT COLLATE "C"
 );
 CREATE INDEX backups_vps ON backups (vps_id, requested_at, id);
@@ -164,7 +164,7 @@ CREATE TABLE operations (
     created_at          BIGINT NOT NULL,
     started_at          BIGINT NOT NULL,
     finished_at         BIGINT NOT NULL,
-    place               TEXT COLLATE "C" NOT NULL
+    place               TEXT COLLATE "C" NOT NULL DEFAULT ''
 );
 CREATE UNIQUE INDEX operations_lock ON operations (vps_id, lock_name)
     WHERE status IN ('queued', 'in_progress') AND lock_name <> '';
