@@ -76,6 +76,9 @@ const (
 type BackupLatency struct {
 	Before WriteLatency `json:"before"`
 	During WriteLatency `json:"during"`
+	// WriteLimit is how many bytes per second the VPS was allowed to write
+	// meanwhile; 0 is no limit.
+	WriteLimit int64 `json:"writeLimit,omitempty"`
 }
 
 // WriteLatency is the latency of a number of writes in microseconds: what half

@@ -35,6 +35,11 @@ const (
 	CodeNoBackups            Code = "no_backups" // a gate's code only
 	CodeIdempotencyKeyReused Code = "idempotency_key_reused"
 	CodeVPSStateChanged      Code = "vps_state_changed"
+	CodeSnapshotNotFound     Code = "snapshot_not_found"
+	CodeScheduleNotFound     Code = "schedule_not_found"
+	CodeSnapshotExists       Code = "snapshot_exists"
+	CodeSnapshotLimitReached Code = "snapshot_limit_reached"
+	CodeSnapshotsUnavailable Code = "snapshots_unavailable"
 	CodeCancelled            Code = "cancelled"
 	CodeBodyTooLarge         Code = "body_too_large"
 	CodeUnsupportedMediaType Code = "unsupported_media_type"

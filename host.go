@@ -25,6 +25,8 @@ type Host struct {
 	SeenAt time.Time
 	// Capacity bounds what may be placed here; zero fields bound nothing.
 	Capacity CloudResources
+	// Snapshots: its driver can take and keep them.
+	Snapshots bool
 }
 
 // HostAlive is how long a host without a sign of life counts as available.

@@ -23,6 +23,8 @@ type (
 	jobNoun     struct{}
 	requestNoun struct{}
 	imageNoun   struct{}
+
+	snapshotNoun struct{}
 )
 
 func (accountNoun) prefix() string { return "acct" }
@@ -34,6 +36,9 @@ func (jobNoun) prefix() string     { return "job" }
 func (requestNoun) prefix() string { return "req" }
 func (imageNoun) prefix() string   { return "img" }
 
+// No snapshot shows its id: on the wire it has its name.
+func (snapshotNoun) prefix() string { return "snap" }
+
 // The identifiers, one type a noun.
 type (
 	AccountID = ID[accountNoun]
@@ -44,6 +49,8 @@ type (
 	JobID     = ID[jobNoun]
 	RequestID = ID[requestNoun]
 	OSImageID = ID[imageNoun]
+
+	SnapshotID = ID[snapshotNoun]
 )
 
 // NewID makes an identifier from the present time and fresh randomness. It is

@@ -76,7 +76,12 @@ func (b *attempt) work(ctx context.Context) (holdfast.BackupReport, error) {
 			if err := b.readWhole(ctx, err); err != nil {
 				return report, err
 			}
-		case errors.Is(err, disk.ErrPointLost) && !errors.Is(err, compute.ErrScratchExhausted) && lost+1 < points:
+		case errors.Is(err, compute.ErrScratchExhausted):
+			again, serr := b.slower(ctx)
+			if serr != nil || !again {
+				return report, errors.Join(err, serr)
+			}
+		case errors.Is(err, disk.ErrPointLost) && lost+1 < points:
 			lost++
 		default:
 			return report, err

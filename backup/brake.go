@@ -21,6 +21,9 @@ type Limits struct {
 	// WriteLatency is how long the VPS's writes may take, 99 in a hundred of
 	// them, before reading pauses.
 	WriteLatency time.Duration
+	// RetryWriteBytesPerSecond is what the VPS may write in the second try of a
+	// backup whose scratch was exhausted; 0 is no second try.
+	RetryWriteBytesPerSecond int64
 	// Every is how often that is looked at; each second when 0.
 	Every time.Duration
 }

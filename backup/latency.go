@@ -12,10 +12,11 @@ import (
 // known, which does no harm to a backup.
 func (b *attempt) felt(ctx context.Context) string {
 	before, during, err := b.latency(ctx)
-	if err != nil || before.Writes() == 0 && during.Writes() == 0 {
+	limit := b.point.Handle.WriteBytesPerSecond
+	if err != nil || before.Writes() == 0 && during.Writes() == 0 && limit == 0 {
 		return ""
 	}
-	text, err := json.Marshal(holdfast.BackupLatency{Before: writeLatency(before), During: writeLatency(during)})
+	text, err := json.Marshal(holdfast.BackupLatency{Before: writeLatency(before), During: writeLatency(during), WriteLimit: limit})
 	if err != nil {
 		return ""
 	}

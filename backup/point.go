@@ -74,6 +74,9 @@ func (b *attempt) begin(ctx context.Context) error {
 	if req.Parents, err = b.parents(ctx); err != nil {
 		return err
 	}
+	if req.WriteBytesPerSecond, err = b.throttle(); err != nil {
+		return err
+	}
 	before, err := b.Host.Driver.Inspect(ctx, req.Machine)
 	if err != nil {
 		return fmt.Errorf("backup: inspect: %w", err)

@@ -27,7 +27,7 @@ const (
 func (b *attempt) transfer(ctx context.Context) (vault.Manifest, error) {
 	var m vault.Manifest
 	err := b.vault.Write(ctx, b.session(), func(ctx context.Context, s *vault.Session) error {
-		k, stop := b.brake(ctx)
+		k, stop := b.braking(ctx)
 		defer stop()
 		work, err := b.measure(ctx, k)
 		if err != nil {
@@ -75,9 +75,9 @@ func (b *attempt) labels(ctx context.Context) map[string]string {
 	return l
 }
 
-// brake slows what is read of the disks, until stop.
-func (b *attempt) brake(ctx context.Context) (k *brake, stop func()) {
-	k = newBrake(b.Limits, b.latency, b.meter.say, b.Log)
+// braking slows what is read of the disks, until stop.
+func (b *attempt) braking(ctx context.Context) (k *brake, stop func()) {
+	k = b.brake()
 	ctx, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	watching.Go(func() { k.watch(ctx) })

@@ -80,6 +80,10 @@ type PointRequest struct {
 	// newest first. The driver uses for each disk the one that its surviving
 	// change tracking names, and none if there is none.
 	Parents []Point
+	// WriteBytesPerSecond limits what the guest writes to all its disks together
+	// until the point ends, or the process that began it; 0 is no limit. A
+	// machine that does not run is not limited, and its Handle says so.
+	WriteBytesPerSecond int64
 }
 
 // Handle is what is needed to find a point in time again after a crash. State
@@ -95,8 +99,10 @@ type Handle struct {
 	Frozen bool `json:"frozen,omitempty"`
 	// NotFrozen says why a guest that ran was not: for people, in part the
 	// guest's words, at most 512 bytes. It is "" for one that did not run.
-	NotFrozen string          `json:"notFrozen,omitempty"`
-	State     json.RawMessage `json:"state,omitempty"`
+	NotFrozen string `json:"notFrozen,omitempty"`
+	// WriteBytesPerSecond is the limit that the guest writes under; 0 is none.
+	WriteBytesPerSecond int64           `json:"writeBytesPerSecond,omitempty"`
+	State               json.RawMessage `json:"state,omitempty"`
 }
 
 // HandleDisk is one disk of a Handle.

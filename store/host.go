@@ -23,6 +23,7 @@ type hostRow struct {
 	CapacityMemoryGb  int `bun:"capacity_memory_gb"`
 	CapacityStorageGb int `bun:"capacity_storage_gb"`
 	CapacityInstances int `bun:"capacity_instances"`
+	Snapshots         bool
 }
 
 func newHostRow(h holdfast.Host) *hostRow {
@@ -31,13 +32,14 @@ func newHostRow(h holdfast.Host) *hostRow {
 		Enabled: h.Enabled, SeenAt: toMicros(h.SeenAt),
 		CapacityCPUCores: h.Capacity.CPUCores, CapacityMemoryGb: h.Capacity.MemoryGb,
 		CapacityStorageGb: h.Capacity.StorageGb, CapacityInstances: h.Capacity.Instances,
+		Snapshots: h.Snapshots,
 	}
 }
 
 func (r hostRow) domain() holdfast.Host {
 	return holdfast.Host{
 		ID: r.ID, Region: r.Region, Name: r.Name, Driver: r.Driver, CreatedAt: r.CreatedAt.time(),
-		Enabled: r.Enabled, SeenAt: r.SeenAt.time(),
+		Enabled: r.Enabled, SeenAt: r.SeenAt.time(), Snapshots: r.Snapshots,
 		Capacity: holdfast.CloudResources{
 			CPUCores: r.CapacityCPUCores, MemoryGb: r.CapacityMemoryGb,
 			StorageGb: r.CapacityStorageGb, Instances: r.CapacityInstances,
@@ -73,7 +75,7 @@ func (t *Tx) PutHost(ctx context.Context, h holdfast.Host) error {
 	q := t.db.NewInsert().Model(newHostRow(h)).On("CONFLICT (id) DO UPDATE")
 	for _, c := range []string{
 		"region", "name", "driver", "enabled",
-		"capacity_cpu_cores", "capacity_memory_gb", "capacity_storage_gb", "capacity_instances",
+		"capacity_cpu_cores", "capacity_memory_gb", "capacity_storage_gb", "capacity_instances", "snapshots",
 	} {
 		q = q.Set("? = EXCLUDED.?", bun.Ident(c), bun.Ident(c))
 	}

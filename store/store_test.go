@@ -63,6 +63,7 @@ func newWorld(t *testing.T, s *store.Store) world {
 		host: holdfast.Host{
 			ID: holdfast.NewID[holdfast.HostID](), Region: "stockholm", Name: hexName(t), Driver: "sim", CreatedAt: noon,
 			Enabled: true, SeenAt: noon, Capacity: holdfast.CloudResources{CPUCores: 64, MemoryGb: 256, StorageGb: 4000, Instances: 100},
+			Snapshots: true,
 		},
 	}
 	write(t, s, func(ctx context.Context, tx *store.Tx) error {

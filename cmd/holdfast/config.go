@@ -61,6 +61,10 @@ type config struct {
 		// HostScratchLimit is that of all VPSs together; 0: none. ScratchReserve stays free.
 		HostScratchLimit int64 `koanf:"host_scratch_limit_mib"`
 		ScratchReserve   int64 `koanf:"scratch_reserve_mib"`
+		// ScratchRetry is how a backup whose scratch was exhausted is tried once more.
+		ScratchRetry struct {
+			WriteBytes int64 `koanf:"guest_write_bytes_per_second"` // of the VPS meanwhile; 0: it is not
+		} `koanf:"scratch_retry"`
 		// BackupBytes limits the reading of a VPS's disks, per second and backup; 0: no limit.
 		BackupBytes int64 `koanf:"backup_bytes_per_second"`
 		// WriteLatency is how long a VPS's writes may take before its backup waits; 0: no limit.
@@ -70,6 +74,11 @@ type config struct {
 		LastPort     int           `koanf:"last_port"`
 		User         string        `koanf:"user"` // user that QEMU runs as; "" for the service's own
 	} `koanf:"host"`
+	Backup struct {
+		// Sample is the share of a disk that an incremental backup reads to prove its
+		// change tracking, 0 to 1; 0: nothing.
+		Sample float64 `koanf:"sample"`
+	} `koanf:"backup"`
 	Vault struct {
 		// BytesPerSecond limits what is written to the site; 0: no limit.
 		BytesPerSecond int64 `koanf:"bytes_per_second"`
@@ -90,13 +99,17 @@ var configDefaults = map[string]any{
 	"data": "/var/lib/holdfast", "listen": "127.0.0.1:8480", "log.level": "info", "log.format": "text",
 	"operations.lease": "30s", "operations.concurrency": 2, "rate.per_minute": 1200, "rate.burst": 200,
 	"payg.min_storage_gb": holdfast.DefaultPaygRange.MinStorageGb,
-	"host.name":           "local", "host.region": "local", "host.driver": "qemu", "host.scratch_limit_mib": 10240, "host.host_scratch_limit_mib": 0, "host.scratch_reserve_mib": 64, "host.freeze": true, "host.backup_bytes_per_second": 0, "host.write_latency_limit": "1s",
+	"host.name":           "local", "host.region": "local", "host.driver": "qemu", "host.scratch_limit_mib": 10240, "host.host_scratch_limit_mib": 0, "host.scratch_reserve_mib": 64, "host.scratch_retry.guest_write_bytes_per_second": 0, "host.freeze": true, "host.backup_bytes_per_second": 0, "host.write_latency_limit": "1s",
 	"host.first_port": 20000, "host.last_port": 29999, "host.user": "", "host.accelerator": "",
 	"database": "", "database_backup_retention": "0s", "master_key": "", "master_key_command": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
-	"vault.bytes_per_second": 0, "vault.requests_per_second": 0, "vault.collect_after": "1m", "copies": "",
+	"vault.bytes_per_second": 0, "vault.requests_per_second": 0, "vault.collect_after": "1m", "copies": "", "backup.sample": 0.001,
 	"s3.endpoint": "", "s3.region": "us-east-1", "s3.credentials": "", "s3.ca": "", "s3.path_style": false, "s3.versions": false,
 	"s3.lock": "0s", "s3.lock_mode": lockCompliance,
 }
+
+// minThrottle is the least that a VPS may be slowed down to, in bytes per second:
+// below, its system may take its disks for broken.
+const minThrottle = 256 << 10
 
 // configFlags are the settings that have a flag.
 func configFlags(fs *pflag.FlagSet) {
@@ -241,12 +254,14 @@ func (c *config) check() error {
 	add(c.Log.Format == "text" || c.Log.Format == "json", "log.format", "must be text or json")
 	add(c.Host.ScratchLimit >= 1, "host.scratch_limit_mib", "must be 1 or more")
 	add(c.Host.HostScratchLimit >= 0 && c.Host.ScratchReserve >= 0, "host.scratch_reserve_mib", "this and host_scratch_limit_mib must be 0 or more")
+	add(c.Host.ScratchRetry.WriteBytes == 0 || c.Host.ScratchRetry.WriteBytes >= minThrottle, "host.scratch_retry.guest_write_bytes_per_second", fmt.Sprintf("must be 0, for no second try, or %d or more", minThrottle))
 	add(c.Host.BackupBytes >= 0, "host.backup_bytes_per_second", "must be 0, for no limit, or more")
 	add(c.Host.WriteLatency >= 0, "host.write_latency_limit", "must be 0, for no limit, or more")
 	add(c.Host.Name != "", "host.name", "must not be empty")
 	add(c.Host.Region != "", "host.region", "must not be empty")
 	add(c.Vault.BytesPerSecond >= 0, "vault.bytes_per_second", "must be 0, for no limit, or more")
 	add(c.Host.Accelerator == "" || c.Host.Accelerator == "tcg" || c.Host.Accelerator == "kvm", "host.accelerator", "must be tcg or kvm")
+	add(c.Backup.Sample >= 0 && c.Backup.Sample <= 1, "backup.sample", "must be from 0, for nothing, to 1")
 	add(c.Vault.CollectAfter >= 0, "vault.collect_after", "must be 0, for never, or more")
 	bad = append(bad, c.checkCopies()...)
 	add(c.DatabaseBackupRetention >= 0, "database_backup_retention", "must be 0, for unknown, or more")

@@ -35,6 +35,8 @@ var exitStatuses = map[holdfast.Code]int{
 	holdfast.CodeStorageLimitExceeded: exitRefused, holdfast.CodeInstanceLimitExceeded: exitRefused,
 	holdfast.CodeBackupDamaged:  exitDamaged,
 	holdfast.CodeRegionCapacity: exitNoService, holdfast.CodeHostUnavailable: exitNoService, holdfast.CodeUpstreamUnavailable: exitNoService,
+	holdfast.CodeSnapshotNotFound: exitNotFound, holdfast.CodeScheduleNotFound: exitNotFound,
+	holdfast.CodeSnapshotExists: exitRefused, holdfast.CodeSnapshotLimitReached: exitRefused, holdfast.CodeSnapshotsUnavailable: exitRefused,
 	holdfast.CodeCancelled: exitFailed, holdfast.CodeInternal: exitFailed, holdfast.CodeSiteFull: exitFailed,
 	holdfast.CodeHostDiskFull: exitFailed, holdfast.CodeScratchExhausted: exitFailed, holdfast.CodeDatabaseFull: exitFailed,
 }

@@ -14,6 +14,7 @@ var pointBehaviours = []behaviour{
 	{"a successor reads on", successor},
 	{"end is idempotent", endTwice},
 	{"a discarded range hurts no neighbour", discard},
+	{"a limit of the guest's writes ends with the point", limited},
 }
 
 func isolation(r *rig) {

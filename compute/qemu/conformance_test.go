@@ -125,6 +125,13 @@ func (h *harness) inProcesses(id string, pointsOnly bool) ([]string, error) {
 		for id := range exports {
 			left = append(left, id)
 		}
+		if err != nil {
+			return err
+		}
+		limit, err := writeLimit(ctx, s)
+		if limit > 0 {
+			left = append(left, fmt.Sprintf("%d bytes per second", limit))
+		}
 		return err
 	})
 	slices.Sort(left)

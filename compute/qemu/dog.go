@@ -15,10 +15,14 @@ import (
 // wait, and the guest agent's socket, as watch appends them to Config.Watchdog;
 // in and out are the pipes to the starter. When in ends or time is up, unless it
 // was released before, it resumes the guest; in any case it thaws what it froze,
-// and does not end before that.
+// and does not end before that. With "unthrottle", a socket and the names of
+// disks it ends their throttle when in ends.
 func RunWatchdog(arg []string, in io.Reader, out io.Writer) error {
 	if len(arg) != 3 {
 		return errors.New("usage: watchdog SOCKET DURATION AGENT")
+	}
+	if arg[0] == dogUnthrottle {
+		return unthrottle(arg[1], arg[2], in, out)
 	}
 	after, err := time.ParseDuration(arg[1])
 	if err != nil {

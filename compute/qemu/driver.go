@@ -129,6 +129,9 @@ type Driver struct {
 	// resumeAfter is when the watchdog acts; less in a test.
 	resumeAfter time.Duration
 
+	guardsMu sync.Mutex
+	guards   map[string]*guard // of throttled machines, by id
+
 	stop    context.CancelFunc
 	stopped sync.WaitGroup
 }

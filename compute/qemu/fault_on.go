@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// Places are qemu.begin.prepared, .freezing (asked for), .frozen, .stopped (guest paused, nothing changed yet),
+// Places are qemu.begin.throttled, .prepared, .freezing (asked for), .frozen, .stopped (guest paused, nothing changed yet),
 // .slid (paused, point taken), .access, .offline; qemu.end.detached, .settled,
 // .removed.
 //

@@ -55,6 +55,9 @@ func (d *Driver) endPoint(ctx context.Context, m compute.Machine, h compute.Hand
 		if p, alive, perr := d.running(m.ID); perr != nil || alive {
 			return errors.Join(fmt.Errorf("qemu: process %d does not answer: %w", p.PID, err), perr)
 		}
+		if err := d.freeWrites(ctx, nil, m); err != nil {
+			return err
+		}
 	}
 	if err := d.removeTraces(m, h.Point); err != nil {
 		return fmt.Errorf("qemu: %w", err)
@@ -64,6 +67,15 @@ func (d *Driver) endPoint(ctx context.Context, m compute.Machine, h compute.Hand
 }
 
 func (d *Driver) settleAll(ctx context.Context, s *session, m compute.Machine, h compute.Handle, st pointState, outcome compute.Outcome) error {
+	if h.WriteBytesPerSecond > 0 {
+		free := s // of its throttle
+		if !s.live {
+			free = nil
+		}
+		if err := d.freeWrites(ctx, free, m); err != nil {
+			return err
+		}
+	}
 	nodes, err := s.detach(ctx, m)
 	if err != nil {
 		return err
@@ -211,6 +223,10 @@ func (d *Driver) proveNodes(ctx context.Context, m compute.Machine, h compute.Ha
 		} else if node != n.filter {
 			return lost("the guest writes past the filter of " + hd.Name)
 		}
+	}
+	if h.WriteBytesPerSecond > 0 && st.Live {
+		// A predecessor's limit ended with it.
+		return d.limitWrites(ctx, s, m, h.WriteBytesPerSecond)
 	}
 	return nil
 }

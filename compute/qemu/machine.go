@@ -211,6 +211,9 @@ func (d *Driver) Delete(ctx context.Context, id string) error {
 	if err := d.killAll(ctx, id); err != nil {
 		return err
 	}
+	if err := d.freeWrites(ctx, nil, compute.Machine{ID: id}); err != nil {
+		return err
+	}
 	// Renamed first, so that a cut leaves no machine without some of its disks.
 	dying := filepath.Join(d.cfg.Root, ".del-"+id)
 	err = os.RemoveAll(dying)

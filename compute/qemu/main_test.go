@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// die is a service that is killed at a place of its Begin, after its children
+// die is a service that is killed at a place of its Begin, or when it has begun, after its children
 // whose command line has a word of first.
 func die(arg, place string, first []string) {
 	var cfg Config
@@ -54,8 +54,11 @@ func die(arg, place string, first []string) {
 			select {}
 		}
 	}
-	_, err = d.Begin(context.Background(), compute.PointRequest{Machine: machine(mib).ID, Point: "01killed.1", Parents: []compute.Point{"01base.1"}},
+	_, err = d.Begin(context.Background(), compute.PointRequest{Machine: machine(mib).ID, Point: "01killed.1", Parents: []compute.Point{"01base.1"}, WriteBytesPerSecond: 64 * mib},
 		func(h compute.Handle) error { return json.NewEncoder(os.Stdout).Encode(h) })
+	if err == nil {
+		d.at("begun")
+	}
 	panic(fmt.Sprint("survived: ", err))
 }
 

@@ -64,6 +64,7 @@ type taking struct {
 	st    pointState
 	plans []diskPlan
 	save  func(compute.Handle) error
+	limit int64 // of the guest's writes, in bytes per second
 }
 
 // Begin takes a point in time of all disks of a machine.
@@ -82,7 +83,7 @@ func (d *Driver) Begin(ctx context.Context, req compute.PointRequest, save func(
 	if err := d.endLeftover(ctx, m, req.Parents); err != nil {
 		return compute.Handle{}, err
 	}
-	t := &taking{d: d, m: m, save: save, h: compute.Handle{
+	t := &taking{d: d, m: m, save: save, limit: req.WriteBytesPerSecond, h: compute.Handle{
 		Version: handleVersion, Driver: driverName, Machine: m.ID, Point: req.Point,
 	}}
 	for _, dk := range m.Disks {
@@ -140,9 +141,16 @@ func (t *taking) run(ctx context.Context, parents []compute.Point) error {
 			}
 			t.st.Freezes = t.h.NotFrozen == ""
 		}
+		t.h.WriteBytesPerSecond = t.limit
 	}
 	if err := t.journal(); err != nil {
 		return err
+	}
+	if t.h.WriteBytesPerSecond > 0 {
+		if err := t.d.limitWrites(ctx, s, t.m, t.h.WriteBytesPerSecond); err != nil {
+			return fmt.Errorf("qemu: limit the guest's writes: %w", err)
+		}
+		t.d.at("qemu.begin.throttled")
 	}
 	if s.live {
 		err = t.live(ctx, s)

@@ -178,6 +178,11 @@ func (d *Driver) breakPoint(ctx context.Context, h compute.Handle) error {
 		return err
 	}
 	defer q.Close() //nolint:errcheck // never fails
+	if now.WriteBytesPerSecond > 0 {
+		if err := d.freeWrites(ctx, q, m); err != nil {
+			return err
+		}
+	}
 	_, err = q.detach(ctx, m)
 	return err
 }

@@ -39,6 +39,7 @@ type Host struct {
 	faults Faults
 	reads  int // of sources, since the faults were set
 	writes compute.Latency
+	limits map[string]int64 // of guests' writes, by machine; they end with this process
 }
 
 var (

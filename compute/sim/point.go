@@ -89,6 +89,7 @@ func (h *Host) begin(ctx context.Context, req compute.PointRequest, save func(co
 	if err := save(handle); err != nil {
 		return handle, err
 	}
+	h.limit(req.Machine, handle.WriteBytesPerSecond)
 	return handle, h.change(ctx, req.Machine, func(s *state) error { return h.take(s, req, boot) })
 }
 
@@ -107,6 +108,7 @@ func (h *Host) handle(s *state, req compute.PointRequest, boot int) (compute.Han
 	}
 	handle := compute.Handle{Version: handleVersion, Driver: driverName, Machine: req.Machine, Point: req.Point, State: opaque}
 	if s.Power == compute.Running {
+		handle.WriteBytesPerSecond = req.WriteBytesPerSecond
 		if handle.Frozen = h.fault().Agent; !handle.Frozen {
 			handle.NotFrozen = "the guest has no agent running"
 		}
@@ -244,6 +246,7 @@ func (h *Host) end(ctx context.Context, handle compute.Handle, outcome compute.O
 				}
 			}
 			s.Point = nil
+			h.limit(handle.Machine, 0)
 			if err := h.store(s); err != nil {
 				return err
 			}

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"holdfast/test/guest/guestlog"
@@ -30,10 +29,8 @@ type logger struct {
 	done    chan struct{} // closed when it has ended
 	failure error         // why it ended by itself
 
-	last    atomic.Uint64
-	writes  atomic.Uint64
-	totalNS atomic.Int64
-	maxNS   atomic.Int64
+	last  atomic.Uint64
+	watch stopwatch // of each write to a disk
 }
 
 // start begins or continues the log on the devices dev=…&dev=…, in that order.
@@ -43,7 +40,7 @@ func (l *logger) start(r *http.Request) (string, error) {
 	if l.quit != nil {
 		return "", errors.New("a log is being written already")
 	}
-	var files []*os.File
+	var files []timed
 	var disks []guestlog.Device
 	closeAll := func() (err error) {
 		for _, f := range files {
@@ -56,8 +53,9 @@ func (l *logger) start(r *http.Request) (string, error) {
 		if err != nil {
 			return "", errors.Join(err, closeAll())
 		}
-		files = append(files, f)
-		disks = append(disks, direct{f})
+		file := timed{f, &l.watch}
+		files = append(files, file)
+		disks = append(disks, direct{file})
 	}
 	writer, err := guestlog.NewWriter(rand.Uint64()|1, aligned(guestlog.SlotSize), disks...)
 	if err != nil {
@@ -77,7 +75,7 @@ func (l *logger) start(r *http.Request) (string, error) {
 }
 
 // write appends until it is told to stop, with noise between the entries.
-func (l *logger) write(writer *guestlog.Writer, files []*os.File) error {
+func (l *logger) write(writer *guestlog.Writer, files []timed) error {
 	noise := aligned(noiseSize)
 	randomize, err := pattern("random", rand.Uint64())
 	if err != nil {
@@ -89,11 +87,9 @@ func (l *logger) write(writer *guestlog.Writer, files []*os.File) error {
 			return nil
 		default:
 		}
-		began := time.Now()
 		if err := writer.Append(); err != nil {
 			return err
 		}
-		l.measure(time.Since(began))
 		l.last.Store(writer.Last())
 		if writer.Last()%noiseEvery == 0 {
 			randomize(noise)
@@ -104,17 +100,9 @@ func (l *logger) write(writer *guestlog.Writer, files []*os.File) error {
 	}
 }
 
-func (l *logger) measure(took time.Duration) {
-	l.writes.Add(1)
-	l.totalNS.Add(int64(took))
-	if int64(took) > l.maxNS.Load() {
-		l.maxNS.Store(int64(took)) // only the writer raises it
-	}
-}
-
 // writeNoise writes one block at a random place of each disk that reaches so
 // far.
-func writeNoise(noise []byte, files []*os.File) error {
+func writeNoise(noise []byte, files []timed) error {
 	at := noiseFrom + rand.Int64N((noiseEnd-noiseFrom)/noiseSize)*noiseSize
 	for _, f := range files {
 		// ENOSPC from a block device: the place lies behind its end.
@@ -155,16 +143,8 @@ func (l *logger) count(*http.Request) (string, error) {
 	return strconv.FormatUint(l.last.Load(), 10), nil
 }
 
-// latency answers and resets count, mean and maximum of the time an entry took
-// on all disks, in microseconds.
-func (l *logger) latency(*http.Request) (string, error) {
-	n, total, longest := l.writes.Swap(0), l.totalNS.Swap(0), l.maxNS.Swap(0)
-	return fmt.Sprintf(`{"entries":%d,"meanMicros":%d,"maxMicros":%d}`,
-		n, total/1000/max(int64(n), 1), longest/1000), nil
-}
-
 // direct makes reads of any buffer possible on a file opened with O_DIRECT.
-type direct struct{ *os.File }
+type direct struct{ timed }
 
 func (d direct) ReadAt(p []byte, off int64) (int, error) {
 	buffer := aligned(len(p))

@@ -48,13 +48,23 @@ func watchPowerButton() {
 // powerOff makes the root disk clean and ends the guest. It does not return.
 func powerOff() {
 	fmt.Println("GUEST-POWEROFF")
+	end(syscall.LINUX_REBOOT_CMD_POWER_OFF)
+}
+
+// reboot does the same and begins anew, in the same hypervisor process.
+func reboot() {
+	fmt.Println("GUEST-REBOOT")
+	end(syscall.LINUX_REBOOT_CMD_RESTART)
+}
+
+func end(how int) {
 	syscall.Sync()
 	// Refused while a file is being written; the journal makes up for that.
 	if err := syscall.Mount("", "/", "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
 		fmt.Println("remount read-only:", err)
 	}
-	if err := syscall.Reboot(syscall.LINUX_REBOOT_CMD_POWER_OFF); err != nil {
-		fmt.Println("GUEST-FAILED power off:", err)
+	if err := syscall.Reboot(how); err != nil {
+		fmt.Println("GUEST-FAILED to end:", err)
 	}
 	select {}
 }

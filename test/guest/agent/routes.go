@@ -31,12 +31,16 @@ func routes() http.Handler {
 	mux.HandleFunc("/log/start", answer(log.start))
 	mux.HandleFunc("/log/stop", answer(log.stop))
 	mux.HandleFunc("GET /log/count", answer(log.count))
-	mux.HandleFunc("GET /log/latency", answer(log.latency))
+	mux.HandleFunc("GET /log/latency", answer(log.watch.latency))
 	mux.HandleFunc("/fill", answer(fill))
 	mux.HandleFunc("/freeze/delay", answer(delayFreeze))
 	mux.HandleFunc("/poweroff", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusOK)
 		go powerOff() // answers first, if it can
+	})
+	mux.HandleFunc("/reboot", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		go reboot()
 	})
 	mux.HandleFunc("/sync", answer(func(*http.Request) (string, error) {
 		syscall.Sync()

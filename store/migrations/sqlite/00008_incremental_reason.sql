@@ -1,0 +1,7 @@
+-- Why a backup is a repair: in words, for the operator.
+
+-- +goose Up
+ALTER TABLE backups ADD COLUMN incremental_reason TEXT NOT NULL DEFAULT '';
+
+-- +goose Down
+ALTER TABLE backups DROP COLUMN incremental_reason;
