@@ -2,6 +2,3 @@
 
 -- +goose Up
 ALTER TABLE backups ADD COLUMN incremental_reason TEXT NOT NULL DEFAULT '';
-
--- +goose Down
-ALTER TABLE backups DROP COLUMN incremental_reason;
