@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"holdfast"
-	"holdfast/control"
 )
 
 // config is what is in force: defaults, then the file, then HOLDFAST_… in the
@@ -75,6 +74,11 @@ type config struct {
 		LastPort     int           `koanf:"last_port"`
 		User         string        `koanf:"user"` // user that QEMU runs as; "" for the service's own
 	} `koanf:"host"`
+	Backup struct {
+		// Sample is the share of a disk that an incremental backup reads to prove its
+		// change tracking, 0 to 1; 0: nothing.
+		Sample float64 `koanf:"sample"`
+	} `koanf:"backup"`
 	Vault struct {
 		// BytesPerSecond limits what is written to the site; 0: no limit.
 		BytesPerSecond int64 `koanf:"bytes_per_second"`
@@ -84,10 +88,7 @@ type config struct {
 		// `vault collect`.
 		CollectAfter time.Duration `koanf:"collect_after"`
 	} `koanf:"vault"`
-	Snapshot struct {
-		Limit    int           `koanf:"limit"`    // how many a VPS may have; 0: there are none
-		Lifetime time.Duration `koanf:"lifetime"` // of each
-	} `koanf:"snapshot"`
+	Snapshot snapshotConfig `koanf:"snapshot"`
 	S3 s3Config `koanf:"s3"`
 	// Copies are the further places of every backup.
 	Copies []copyConfig `koanf:"copies"`
@@ -102,7 +103,7 @@ var configDefaults = map[string]any{
 	"host.name":           "local", "host.region": "local", "host.driver": "qemu", "host.scratch_limit_mib": 10240, "host.host_scratch_limit_mib": 0, "host.scratch_reserve_mib": 64, "host.scratch_retry.guest_write_bytes_per_second": 0, "host.freeze": true, "host.backup_bytes_per_second": 0, "host.write_latency_limit": "1s",
 	"host.first_port": 20000, "host.last_port": 29999, "host.user": "", "host.accelerator": "",
 	"database": "", "database_backup_retention": "0s", "master_key": "", "master_key_command": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
-	"vault.bytes_per_second": 0, "vault.requests_per_second": 0, "vault.collect_after": "1m", "copies": "",
+	"vault.bytes_per_second": 0, "vault.requests_per_second": 0, "vault.collect_after": "1m", "copies": "", "backup.sample": 0.001,
 	"snapshot.limit": 8, "snapshot.lifetime": "24h",
 	"s3.endpoint": "", "s3.region": "us-east-1", "s3.credentials": "", "s3.ca": "", "s3.path_style": false, "s3.versions": false,
 	"s3.lock": "0s", "s3.lock_mode": lockCompliance,
@@ -111,18 +112,6 @@ var configDefaults = map[string]any{
 // minThrottle is the least that a VPS may be slowed down to, in bytes per second:
 // below, its system may take its disks for broken.
 const minThrottle = 256 << 10
-
-// The most that makes sense: reads go through every layer, and each grows while it
-// is kept.
-const (
-	maxSnapshots    = 32
-	maxSnapshotLife = 30 * 24 * time.Hour
-)
-
-// snapshots are the settings of snapshots, for the control plane.
-func (c *config) snapshots() control.SnapshotPolicy {
-	return control.SnapshotPolicy{Limit: c.Snapshot.Limit, Lifetime: c.Snapshot.Lifetime}
-}
 
 // configFlags are the settings that have a flag.
 func configFlags(fs *pflag.FlagSet) {
@@ -274,10 +263,10 @@ func (c *config) check() error {
 	add(c.Host.Region != "", "host.region", "must not be empty")
 	add(c.Vault.BytesPerSecond >= 0, "vault.bytes_per_second", "must be 0, for no limit, or more")
 	add(c.Host.Accelerator == "" || c.Host.Accelerator == "tcg" || c.Host.Accelerator == "kvm", "host.accelerator", "must be tcg or kvm")
+	add(c.Backup.Sample >= 0 && c.Backup.Sample <= 1, "backup.sample", "must be from 0, for nothing, to 1")
 	add(c.Vault.CollectAfter >= 0, "vault.collect_after", "must be 0, for never, or more")
-	add(c.Snapshot.Limit >= 0 && c.Snapshot.Limit <= maxSnapshots, "snapshot.limit", "must be 0, for none, to 32")
-	add(c.Snapshot.Lifetime >= time.Minute && c.Snapshot.Lifetime <= maxSnapshotLife, "snapshot.lifetime", "must be from 1m to 30 days (720h)")
 	bad = append(bad, c.checkCopies()...)
+	bad = append(bad, c.Snapshot.check()...)
 	add(c.DatabaseBackupRetention >= 0, "database_backup_retention", "must be 0, for unknown, or more")
 	bad = append(bad, c.checkMasterKey()...)
 	if len(bad) > 0 {

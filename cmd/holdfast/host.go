@@ -68,9 +68,9 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 	all := &vaults{installation: in}
 	h.queue = control.NewQueue(in.store, log).WithUpkeep(control.Upkeep{
 		First: firstPlace, Copies: all.Places()[1:], CollectAfter: in.config.Vault.CollectAfter,
-		Snapshots: in.config.snapshots(),
+		Snapshots: in.config.Snapshot.policy(),
 	})
-	data := &backup.Service{Host: h.machine, Vaults: all, Log: log, Limits: backup.Limits{
+	data := &backup.Service{Host: h.machine, Vaults: all, Log: log, Sample: in.config.Backup.Sample, Limits: backup.Limits{
 		BytesPerSecond: in.config.Host.BackupBytes, WriteLatency: in.config.Host.WriteLatency,
 		RetryWriteBytesPerSecond: in.config.Host.ScratchRetry.WriteBytes,
 	}}
