@@ -89,7 +89,7 @@ type config struct {
 		CollectAfter time.Duration `koanf:"collect_after"`
 	} `koanf:"vault"`
 	Snapshot snapshotConfig `koanf:"snapshot"`
-	S3 s3Config `koanf:"s3"`
+	S3       s3Config       `koanf:"s3"`
 	// Copies are the further places of every backup.
 	Copies []copyConfig `koanf:"copies"`
 
