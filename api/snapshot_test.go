@@ -121,7 +121,7 @@ func TestSnapshotsOfOthersDoNotExist(t *testing.T) {
 		{b.vps.ID.String(), "going", "snapshot_not_found"},
 		{b.vps.ID.String(), "MINE", "snapshot_not_found"},
 		{b.vps.ID.String(), "none", "snapshot_not_found"},
-		{b.vps.ID.String(), "a%20b", "snapshot_not_found"},
+		{b.vps.ID.String(), "a.b", "snapshot_not_found"},
 		{b.vps.ID.String(), strings.Repeat("x", 5000), "snapshot_not_found"},
 	} {
 		base := "/api/v2/vps/" + c.vps
