@@ -9,7 +9,9 @@ import (
 
 // Places are qemu.begin.throttled, .prepared, .freezing (asked for), .frozen, .stopped (guest paused, nothing changed yet),
 // .slid (paused, point taken), .access, .offline; qemu.end.detached, .settled,
-// .removed.
+// .removed; qemu.generation.made (under another name), .prepared, .tracked (its
+// bitmaps are begun), .ready, .linked (the new pointer is there), .switched (not
+// yet durable), .dropped (out of sight).
 //
 // builtinFault ends this process as SIGKILL does, at the place that the
 // environment names.

@@ -16,6 +16,17 @@ import (
 
 func fillSocket(disk string) string { return "f" + disk }
 
+// opening is a disk that a storage daemon has open, and nothing else: to be
+// filled, or to be read. One at a time is under each record.
+type opening struct {
+	id, disk string
+	path     string // of the disk
+	size     int64
+	socket   string // of the monitor and the export, without their ends
+	record   string
+	readOnly bool
+}
+
 // Fill opens a disk of a stopped machine for writing, through a storage daemon
 // with nothing but that disk. What a former Sink wrote stays.
 func (d *Driver) Fill(ctx context.Context, id, name string) (disk.Sink, error) {
@@ -35,51 +46,95 @@ func (d *Driver) Fill(ctx context.Context, id, name string) (disk.Sink, error) {
 	if err := d.endLeftover(ctx, m, nil); err != nil {
 		return nil, err
 	}
-	if err := d.endFill(ctx, id, name); err != nil {
-		return nil, err
-	}
-	proc, err := d.startFill(ctx, m, m.Disks[i])
+	return d.sink(ctx, opening{
+		id: id, disk: name, path: d.diskPath(id, name), size: m.Disks[i].SizeBytes,
+		socket: fillSocket(name), record: fillRecord(name),
+	})
+}
+
+// sink opens a disk for writing. The caller has the lock.
+func (d *Driver) sink(ctx context.Context, o opening) (disk.Sink, error) {
+	proc, err := d.open(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	s := &sink{d: d, id: id, disk: name, proc: proc, size: m.Disks[i].SizeBytes}
-	for range d.cfg.Connections {
-		c, err := s.dial(ctx)
-		if err != nil {
-			_ = s.closeConns() // nothing was written
-			return nil, errors.Join(err, d.endFill(ctx, id, name))
-		}
-		s.conns = append(s.conns, c)
+	s := &sink{d: d, opening: o, proc: proc}
+	if s.conns, err = d.dialOpening(ctx, o, proc); err != nil {
+		return nil, errors.Join(err, d.shut(ctx, o))
 	}
 	return s, nil
 }
 
-func (d *Driver) startFill(ctx context.Context, m compute.Machine, dk compute.Disk) (process, error) {
-	base := d.socket(m.ID, fillSocket(dk.Name))
-	if err := errors.Join(d.ownDir(d.runDir(m.ID)), removeAll(base+".qmp", base+".nbd")); err != nil {
+// dialOpening connects to the export of an open disk.
+func (d *Driver) dialOpening(ctx context.Context, o opening, p process, contexts ...string) (conns []*nbd.Conn, err error) {
+	for range d.cfg.Connections {
+		c, err := dialPeer(ctx, d.socket(o.id, o.socket+".nbd"), p)
+		if err != nil {
+			return nil, errors.Join(err, closeAll(conns))
+		}
+		n, err := nbd.New(ctx, c, nbd.Options{Export: o.disk, Contexts: contexts})
+		if err != nil {
+			return nil, errors.Join(err, closeAll(conns))
+		}
+		conns = append(conns, n)
+	}
+	return conns, nil
+}
+
+func closeAll(conns []*nbd.Conn) error {
+	var err error
+	for _, c := range conns {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}
+
+// open starts the storage daemon of an opening, and ends a former one.
+func (d *Driver) open(ctx context.Context, o opening) (process, error) {
+	if err := d.shut(ctx, o); err != nil {
+		return process{}, err
+	}
+	base := d.socket(o.id, o.socket)
+	if err := errors.Join(d.ownDir(d.runDir(o.id)), removeAll(base+".qmp", base+".nbd")); err != nil {
 		return process{}, err
 	}
 	s, err := d.spawn(ctx, daemon{
-		argv: d.daemonArgv(m.ID, base+".qmp", []compute.Disk{dk}), log: d.file(m.ID, "fill.log"),
-		record: d.file(m.ID, fillRecord(dk.Name)), socket: base + ".qmp",
+		argv: d.openArgv(base+".qmp", o), log: d.file(o.id, "fill.log"), record: d.file(o.id, o.record), socket: base + ".qmp",
 	})
 	if err != nil {
 		return process{}, err
 	}
 	defer s.Close() //nolint:errcheck // never fails
-	// A disk that is written anew has nothing of its bitmaps' points.
-	if err = s.dropBitmaps(ctx, dk.Name); err == nil {
+	if !o.readOnly {
+		// A disk that is written anew has nothing of its bitmaps' points.
+		err = s.dropBitmaps(ctx, o.disk)
+	}
+	if err == nil {
 		err = s.serve(ctx, base+".nbd")
 	}
 	if err == nil {
 		err = s.Execute(ctx, "block-export-add", args{
-			"type": "nbd", "id": "fill", "node-name": diskNode(dk.Name), "name": dk.Name, "writable": true,
+			"type": "nbd", "id": "fill", "node-name": diskNode(o.disk), "name": o.disk, "writable": !o.readOnly,
 		}, nil)
 	}
 	if err != nil {
-		return process{}, errors.Join(err, d.endFill(ctx, m.ID, dk.Name))
+		return process{}, errors.Join(err, d.shut(ctx, o))
 	}
 	return s.proc, nil
+}
+
+// openArgv is the command line of the daemon of an opening.
+func (d *Driver) openArgv(monitor string, o opening) []string {
+	file := args{"driver": "file", "filename": o.path, "discard": "unmap"}
+	node := args{"driver": "qcow2", "node-name": diskNode(o.disk), "discard": "unmap", "file": file, "backing": nil}
+	if o.readOnly {
+		file["read-only"], node["read-only"] = true, true
+	}
+	return []string{
+		d.cfg.StorageDaemon,
+		"--chardev", fmt.Sprintf("socket,id=qmp,path=%s,server=on,wait=off", escape(monitor)),
+		"--monitor", "chardev=qmp,mode=control", "--blockdev", blockdevJSON(node),
+	}
 }
 
 func (s *session) dropBitmaps(ctx context.Context, disk string) error {
@@ -94,50 +149,59 @@ func (s *session) dropBitmaps(ctx context.Context, disk string) error {
 	return s.transaction(ctx, actions)
 }
 
-// endFill ends the storage daemon that fills a disk, whoever started it.
-func (d *Driver) endFill(ctx context.Context, id, name string) error {
-	base := fillSocket(name)
-	p, alive, err := d.find(id, fillRecord(name), base+".qmp")
+// shut ends the storage daemon of an opening, whoever started it.
+func (d *Driver) shut(ctx context.Context, o opening) error {
+	p, alive, err := d.find(o.id, o.record, o.socket+".qmp")
 	if err != nil {
 		return err
 	}
 	if alive {
 		qctx, cancel := context.WithTimeout(ctx, quitTimeout)
 		defer cancel()
-		s, err := dialSession(qctx, d.socket(id, base+".qmp"), p)
+		s, err := dialSession(qctx, d.socket(o.id, o.socket+".qmp"), p)
 		if err == nil {
 			err = s.quit(qctx)
 			_ = s.Close() // never fails
 		}
 		if err != nil && p.alive() {
-			d.log.Warn("storage daemon is ended by force", "machine", id, "disk", name, "pid", p.PID, "error", err)
+			d.log.Warn("storage daemon is ended by force", "machine", o.id, "disk", o.disk, "pid", p.PID, "error", err)
 		}
 		if err := p.kill(ctx); err != nil {
 			return err
 		}
 	}
-	return removeAll(d.file(id, fillRecord(name)), d.socket(id, base+".qmp"), d.socket(id, base+".nbd"))
+	return removeAll(d.file(o.id, o.record), d.socket(o.id, o.socket+".qmp"), d.socket(o.id, o.socket+".nbd"))
+}
+
+// release ends the daemon of an opening, unless another opening of the disk has
+// ended it and has its own.
+func (d *Driver) release(o opening, p process) error {
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
+	defer cancel()
+	_, unlock, err := d.enter(ctx, o.id)
+	if errors.Is(err, compute.ErrNotFound) {
+		return nil // Delete ended the daemon
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	var now process
+	if _, err := readJSON(d.file(o.id, o.record), &now); err != nil || now != p {
+		return err
+	}
+	return d.shut(ctx, o)
 }
 
 // sink writes one disk.
 type sink struct {
+	opening
 	d     *Driver
-	id    string
-	disk  string
 	proc  process
-	size  int64
 	conns []*nbd.Conn
 	next  atomic.Uint32
 	once  sync.Once
 	err   error
-}
-
-func (s *sink) dial(ctx context.Context) (*nbd.Conn, error) {
-	c, err := dialPeer(ctx, s.d.socket(s.id, fillSocket(s.disk)+".nbd"), s.proc)
-	if err != nil {
-		return nil, err
-	}
-	return nbd.New(ctx, c, nbd.Options{Export: s.disk})
 }
 
 // Size of the disk in bytes.
@@ -164,34 +228,6 @@ func writeError(err error) error {
 
 // Close ends the daemon. It is idempotent.
 func (s *sink) Close() error {
-	s.once.Do(func() {
-		s.err = s.closeConns()
-		ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
-		defer cancel()
-		if _, err := s.d.load(s.id); errors.Is(err, compute.ErrNotFound) {
-			return // Delete ended the daemon
-		}
-		unlock, err := s.d.lock(ctx, s.id)
-		if err != nil {
-			s.err = errors.Join(s.err, err)
-			return
-		}
-		defer unlock()
-		var now process
-		// Another Sink of the disk may have ended ours and have its own.
-		if _, err := readJSON(s.d.file(s.id, fillRecord(s.disk)), &now); err != nil || now != s.proc {
-			s.err = errors.Join(s.err, err)
-			return
-		}
-		s.err = errors.Join(s.err, s.d.endFill(ctx, s.id, s.disk))
-	})
+	s.once.Do(func() { s.err = errors.Join(closeAll(s.conns), s.d.release(s.opening, s.proc)) })
 	return s.err
-}
-
-func (s *sink) closeConns() error {
-	var err error
-	for _, c := range s.conns {
-		err = errors.Join(err, c.Close())
-	}
-	return err
 }

@@ -160,7 +160,7 @@ func (d *Driver) Define(ctx context.Context, m compute.Machine) error {
 }
 
 func (d *Driver) build(ctx context.Context, dir string, m compute.Machine) error {
-	gen := filepath.Join(dir, generationPrefix+firstGeneration)
+	gen := filepath.Join(dir, generationPrefix+compute.FirstGeneration)
 	if err := passable(gen); err != nil {
 		return err
 	}

@@ -47,7 +47,6 @@ func (d *Driver) lockPath(id string) string     { return filepath.Join(d.cfg.Roo
 // the symbolic link current points to it.
 const (
 	generationPrefix = "gen-"
-	firstGeneration  = "1"
 	current          = "current"
 )
 

@@ -27,9 +27,13 @@ type Faults struct {
 	// SpaceBytes is how far into a disk Fill can write; behind that the place
 	// is full.
 	SpaceBytes int64
+	// Room is what Room says; 0: what the file system has.
+	Room int64
 	// WriteTakes is how long the guests' writes take; a hundred are counted at
 	// each look, and as many before each point in time. Nil counts none.
 	WriteTakes func() time.Duration
+	// Untracked: change tracking misses what the guests write.
+	Untracked bool
 	// Agent: the guests have an agent, which freezes at once.
 	Agent bool
 	// DeafGuest ignores its power button.

@@ -15,11 +15,12 @@ import (
 // sink is a disk being filled, until a later Fill or a Start takes its turn.
 type sink struct {
 	*file.Sink
-	host    *Host
-	machine string
-	name    string
-	turn    int
-	closed  atomic.Bool
+	host       *Host
+	machine    string
+	generation string
+	name       string
+	turn       int
+	closed     atomic.Bool
 }
 
 // Fill opens a disk of a stopped machine for writing.
@@ -39,7 +40,7 @@ func (h *Host) Fill(ctx context.Context, machine, name string) (disk.Sink, error
 			return fmt.Errorf("sim: machine %q has snapshots: %w", machine, compute.ErrState)
 		}
 		s.Fills[name]++
-		opened.turn = s.Fills[name]
+		opened.generation, opened.turn = s.Name, s.Fills[name]
 		// Nothing written here is tracked.
 		if err := h.dropTracking(s); err != nil {
 			return err
@@ -64,7 +65,7 @@ func (s *sink) WriteAt(p []byte, off int64) (int, error) {
 	}
 	written := 0
 	err := s.host.look(context.Background(), s.machine, func(now *state) (err error) {
-		if now.Fills[s.name] != s.turn {
+		if g := now.find(s.generation); g == nil || g.Fills[s.name] != s.turn {
 			return errors.New("sim: the disk was opened anew by another")
 		}
 		written, err = s.Sink.WriteAt(p, off)

@@ -45,6 +45,7 @@ type Host struct {
 var (
 	_ compute.Driver      = (*Host)(nil)
 	_ compute.Provisioner = (*Host)(nil)
+	_ compute.Regenerator = (*Host)(nil)
 	_ compute.Reshaper    = (*Host)(nil)
 )
 

@@ -20,15 +20,8 @@ func (h *Host) Define(ctx context.Context, m compute.Machine) error {
 	if !machineIDs.MatchString(m.ID) {
 		return fmt.Errorf("sim: machine id %q cannot be", m.ID)
 	}
-	seen := map[string]bool{}
-	for _, d := range m.Disks {
-		if err := checkDisk(d); err != nil {
-			return err
-		}
-		if seen[d.Name] {
-			return fmt.Errorf("sim: two disks %q", d.Name)
-		}
-		seen[d.Name] = true
+	if err := checkDisks(m.Disks); err != nil {
+		return err
 	}
 	return h.locked(ctx, func() error {
 		if _, err := h.load(m.ID); err == nil {
@@ -38,6 +31,20 @@ func (h *Host) Define(ctx context.Context, m compute.Machine) error {
 		}
 		return h.define(m)
 	})
+}
+
+func checkDisks(disks []compute.Disk) error {
+	seen := map[string]bool{}
+	for _, d := range disks {
+		if err := checkDisk(d); err != nil {
+			return err
+		}
+		if seen[d.Name] {
+			return fmt.Errorf("sim: two disks %q", d.Name)
+		}
+		seen[d.Name] = true
+	}
+	return nil
 }
 
 func checkDisk(d compute.Disk) error {
@@ -57,7 +64,7 @@ func (h *Host) define(m compute.Machine) error {
 		return err
 	}
 	s := &state{Machine: m, Power: compute.Stopped, generation: generation{
-		Name: firstGeneration, Ready: true, Tracking: map[string][]bitmap{}, Fills: map[string]int{},
+		Name: compute.FirstGeneration, Ready: true, Tracking: map[string][]bitmap{}, Fills: map[string]int{},
 	}}
 	if err := os.MkdirAll(h.generationDir(m.ID, s.Name), 0o700); err != nil {
 		return err

@@ -237,17 +237,22 @@ func (h *Host) End(ctx context.Context, handle compute.Handle, outcome compute.O
 	return h.end(ctx, handle, outcome)
 }
 
+// endPoint settles change tracking, and writes down that the point is ended.
+func (h *Host) endPoint(s *state, outcome compute.Outcome) error {
+	for _, d := range s.Machine.Disks {
+		if err := h.settle(s, d.Name, s.Point.Name, outcome); err != nil {
+			return err
+		}
+	}
+	s.Point = nil
+	h.limit(s.Machine.ID, 0)
+	return h.store(s)
+}
+
 func (h *Host) end(ctx context.Context, handle compute.Handle, outcome compute.Outcome) error {
 	err := h.change(ctx, handle.Machine, func(s *state) error {
 		if s.Point != nil && s.Point.Name == handle.Point {
-			for _, d := range s.Machine.Disks {
-				if err := h.settle(s, d.Name, handle.Point, outcome); err != nil {
-					return err
-				}
-			}
-			s.Point = nil
-			h.limit(handle.Machine, 0)
-			if err := h.store(s); err != nil {
+			if err := h.endPoint(s, outcome); err != nil {
 				return err
 			}
 		}

@@ -62,6 +62,7 @@ func TestSimConforms(t *testing.T) {
 	start := func(t *testing.T) computetest.Harness { return &harness{dir: t.TempDir()} }
 	computetest.TestDriver(t, start)
 	t.Run("reshape", func(t *testing.T) { computetest.TestReshaper(t, start) })
+	t.Run("generations", func(t *testing.T) { computetest.TestRegenerator(t, start) })
 }
 
 func TestSimSnapshots(t *testing.T) {

@@ -46,9 +46,6 @@ type generation struct {
 	Rollback string `json:"rollback,omitempty"`
 }
 
-// firstGeneration is that of a machine just defined.
-const firstGeneration = "1"
-
 // bitmap says what was written since a point; its content is a file with one
 // byte for each chunk.
 type bitmap struct {
