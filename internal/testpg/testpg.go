@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -68,9 +69,10 @@ func On() bool { return server != nil }
 
 // At is what a test opens for a file of its own: the file itself on SQLite, and
 // the database that takes its place on PostgreSQL, always the same one for a path.
+// What it gave stays as it is, so that a test can hand it to its child.
 func At(t testing.TB, path string) string {
 	t.Helper()
-	if !On() {
+	if !On() || strings.HasPrefix(path, "postgres://") {
 		return path
 	}
 	return server.at(t, path, "")
