@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"testing"
 
 	"holdfast/compute"
@@ -63,7 +64,7 @@ func TestCutReshapeAnywhere(t *testing.T) {
 			proof := func(p compute.Point, parents ...compute.Point) compute.Handle {
 				t.Helper()
 				h := begin(t, d, m, p, parents...)
-				now = append(now, make(model, h.Disks[0].SizeBytes-int64(len(now)))...)
+				now = slices.Concat(now, make(model, h.Disks[0].SizeBytes-int64(len(now))))
 				im.data = append(im.data, make([]byte, len(now)-len(im.data))...)
 				im.update(t, d, h, 0)
 				if !bytes.Equal(im.data, now) {
