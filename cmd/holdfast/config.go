@@ -88,7 +88,8 @@ type config struct {
 		// `vault collect`.
 		CollectAfter time.Duration `koanf:"collect_after"`
 	} `koanf:"vault"`
-	S3 s3Config `koanf:"s3"`
+	Snapshot snapshotConfig `koanf:"snapshot"`
+	S3       s3Config       `koanf:"s3"`
 	// Copies are the further places of every backup.
 	Copies []copyConfig `koanf:"copies"`
 
@@ -103,6 +104,7 @@ var configDefaults = map[string]any{
 	"host.first_port": 20000, "host.last_port": 29999, "host.user": "", "host.accelerator": "",
 	"database": "", "database_backup_retention": "0s", "master_key": "", "master_key_command": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
 	"vault.bytes_per_second": 0, "vault.requests_per_second": 0, "vault.collect_after": "1m", "copies": "", "backup.sample": 0.001,
+	"snapshot.limit": 8, "snapshot.lifetime": "24h",
 	"s3.endpoint": "", "s3.region": "us-east-1", "s3.credentials": "", "s3.ca": "", "s3.path_style": false, "s3.versions": false,
 	"s3.lock": "0s", "s3.lock_mode": lockCompliance,
 }
@@ -267,6 +269,7 @@ func (c *config) check() error {
 	add(c.Backup.Sample >= 0 && c.Backup.Sample <= 1, "backup.sample", "must be from 0, for nothing, to 1")
 	add(c.Vault.CollectAfter >= 0, "vault.collect_after", "must be 0, for never, or more")
 	bad = append(bad, c.checkCopies()...)
+	bad = append(bad, c.Snapshot.check()...)
 	add(c.DatabaseBackupRetention >= 0, "database_backup_retention", "must be 0, for unknown, or more")
 	bad = append(bad, c.checkMasterKey()...)
 	if len(bad) > 0 {
