@@ -100,9 +100,9 @@ func (r *rig) expectSnapshots(want ...string) {
 }
 
 // intact checks the bytes of the disks now, by a point in time.
-func (r *rig) intact() {
+func (r *rig) intact(parents ...compute.Point) {
 	r.Helper()
-	r.verifyAndEnd(r.begin())
+	r.verifyAndEnd(r.begin(parents...))
 }
 
 func snapshotsOfNone(r *rig) {
@@ -258,7 +258,7 @@ func givesUp(r *rig, live bool) {
 				r.write("disk1", 3*block, byte(len(ids)))
 			}
 			if len(ids) == 1 {
-				r.oldest(ids[0], live)
+				r.oldest(ids[0], live, base)
 			}
 		}
 		r.must(r.host.Delete(r.ctx(), machine))
@@ -267,11 +267,11 @@ func givesUp(r *rig, live bool) {
 }
 
 // oldest checks that what is left of the line is whole, by going back to it.
-func (r *rig) oldest(id string, live bool) {
+func (r *rig) oldest(id string, live bool, base compute.Point) {
 	r.Helper()
 	r.must(r.host.Stop(r.ctx(), machine, 0))
 	r.rollback(id)
-	r.intact()
+	r.intact(base)
 	if live {
 		r.must(r.host.Start(r.ctx(), machine))
 	}

@@ -10,7 +10,7 @@ import (
 const sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
 // argv is the machine's QEMU command line.
-func (d *Driver) argv(m compute.Machine) []string {
+func (d *Driver) argv(m compute.Machine, l layers) []string {
 	a := []string{
 		d.cfg.QEMU, "-name", "guest=" + m.ID, "-nodefaults", "-no-user-config", "-display", "none",
 		"-sandbox", sandbox,
@@ -25,11 +25,14 @@ func (d *Driver) argv(m compute.Machine) []string {
 		"-device", "virtio-rng-pci",
 	}
 	for i, dk := range m.Disks {
-		dev := fmt.Sprintf("virtio-blk-pci,id=v-%s,drive=%s,serial=%s", dk.Name, diskNode(dk.Name), dk.Name)
+		dev := fmt.Sprintf("virtio-blk-pci,id=v-%s,drive=%s,serial=%s", dk.Name, l.top(dk.Name), dk.Name)
 		if i == 0 {
 			dev += ",bootindex=1"
 		}
-		a = append(a, "-blockdev", diskBlockdev(dk.Name, d.diskPath(m.ID, dk.Name)), "-device", dev)
+		for _, node := range d.stack(m.ID, current, dk.Name, l, false) {
+			a = append(a, "-blockdev", blockdevJSON(node))
+		}
+		a = append(a, "-device", dev)
 	}
 	netdev := []string{"user,id=n0,restrict=on"}
 	for _, f := range m.NIC.Forwards {
@@ -67,14 +70,16 @@ func cmdline(m compute.Machine) string {
 
 // daemonArgv is the command line of a storage daemon that opens disks of a
 // machine for writing.
-func (d *Driver) daemonArgv(id, socket string, disks []compute.Disk) []string {
+func (d *Driver) daemonArgv(id, socket string, disks []compute.Disk, l layers) []string {
 	a := []string{
 		d.cfg.StorageDaemon,
 		"--chardev", fmt.Sprintf("socket,id=qmp,path=%s,server=on,wait=off", escape(socket)),
 		"--monitor", "chardev=qmp,mode=control",
 	}
 	for _, dk := range disks {
-		a = append(a, "--blockdev", diskBlockdev(dk.Name, d.diskPath(id, dk.Name)))
+		for _, node := range d.stack(id, current, dk.Name, l, false) {
+			a = append(a, "--blockdev", blockdevJSON(node))
+		}
 	}
 	return a
 }
