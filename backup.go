@@ -41,7 +41,9 @@ type Backup struct {
 	ChangedBytes     int64
 	TransferredBytes int64
 	Incremental      string // "full", "incremental", "repair"
-	Consistency      string // "crash", "filesystem", "offline"
+	// IncrementalReason says why it is "repair", for people and at most 512 bytes.
+	IncrementalReason string
+	Consistency       string // "crash", "filesystem", "offline"
 	// ConsistencyReason says why it is "crash", for people and at most 512
 	// bytes; in part a guest's words.
 	ConsistencyReason string

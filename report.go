@@ -13,7 +13,9 @@ type BackupReport struct {
 	ChangedBytes     int64     `json:"changedBytes"`
 	TransferredBytes int64     `json:"transferredBytes"` // over all attempts
 	Incremental      string    `json:"incremental"`
-	Consistency      string    `json:"consistency"`
+	// IncrementalReason is that of Backup.
+	IncrementalReason string `json:"incrementalReason,omitempty"`
+	Consistency       string `json:"consistency"`
 	// ConsistencyReason and Latency are those of Backup.
 	ConsistencyReason string         `json:"consistencyReason,omitempty"`
 	Latency           *BackupLatency `json:"latency,omitempty"`

@@ -106,7 +106,7 @@ func told(op string, err error) error {
 	switch {
 	case errors.Is(err, store.ErrFull):
 		return holdfast.Wrap(holdfast.CodeDatabaseFull, op, "The service's database is full, so nothing new can be started. Deleting backups still works.", err)
-	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrConflict), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrUnreachable), errors.Is(err, store.ErrConflict), errors.Is(err, context.DeadlineExceeded):
 		return holdfast.Wrap(holdfast.CodeUpstreamUnavailable, op, "The service is too busy at the moment. Try again later.", err)
 	}
 	return holdfast.Wrap(holdfast.CodeInternal, op, "Something went wrong on our side.", err)

@@ -96,9 +96,9 @@ func (c *Control) EnableHost(ctx context.Context, in EnableHostInput) (HostInfo,
 
 // TouchHost notes a sign of life of a host. It is cheap to call often.
 func (c *Control) TouchHost(ctx context.Context, id holdfast.HostID) error {
-	return c.urgent(ctx, "control.TouchHost", func(tx *store.Tx) error {
+	return told("control.TouchHost", c.store.TxLease(ctx, func(tx *store.Tx) error {
 		return tx.TouchHost(ctx, id, holdfast.HostAlive/6)
-	})
+	}))
 }
 
 // ListHosts lists all hosts by name.

@@ -78,10 +78,14 @@ func (q *queries) AllSnapshots(ctx context.Context, account holdfast.AccountID, 
 // not in force and of VPSs on which another operation works; at most limit, those
 // due first first.
 func (q *queries) DueSnapshots(ctx context.Context, limit int) ([]holdfast.Snapshot, error) {
+	lease, now, err := q.nowBoth(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return all[snapshotRow](ctx, q, "due snapshots", func(s *bun.SelectQuery) *bun.SelectQuery {
-		return s.Where("due_at <= ?", toMicros(q.clock.lease())).
+		return s.Where("due_at <= ?", lease).
 			Where("(status = ? OR (status = ? AND expires_at <= ?))",
-				holdfast.SnapshotDeleting, holdfast.SnapshotCompleted, toMicros(q.clock.wall())).
+				holdfast.SnapshotDeleting, holdfast.SnapshotCompleted, now).
 			Where("EXISTS (SELECT 1 FROM vps AS v WHERE v.id = snapshots.vps_id AND v.generation = snapshots.generation AND v.service <> ?)",
 				holdfast.ServiceTerminated).
 			Where(noLockOn("snapshots"), holdfast.LockData).

@@ -74,6 +74,11 @@ type config struct {
 		LastPort     int           `koanf:"last_port"`
 		User         string        `koanf:"user"` // user that QEMU runs as; "" for the service's own
 	} `koanf:"host"`
+	Backup struct {
+		// Sample is the share of a disk that an incremental backup reads to prove its
+		// change tracking, 0 to 1; 0: nothing.
+		Sample float64 `koanf:"sample"`
+	} `koanf:"backup"`
 	Vault struct {
 		// BytesPerSecond limits what is written to the site; 0: no limit.
 		BytesPerSecond int64 `koanf:"bytes_per_second"`
@@ -97,7 +102,7 @@ var configDefaults = map[string]any{
 	"host.name":           "local", "host.region": "local", "host.driver": "qemu", "host.scratch_limit_mib": 10240, "host.host_scratch_limit_mib": 0, "host.scratch_reserve_mib": 64, "host.scratch_retry.guest_write_bytes_per_second": 0, "host.freeze": true, "host.backup_bytes_per_second": 0, "host.write_latency_limit": "1s",
 	"host.first_port": 20000, "host.last_port": 29999, "host.user": "", "host.accelerator": "",
 	"database": "", "database_backup_retention": "0s", "master_key": "", "master_key_command": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
-	"vault.bytes_per_second": 0, "vault.requests_per_second": 0, "vault.collect_after": "1m", "copies": "",
+	"vault.bytes_per_second": 0, "vault.requests_per_second": 0, "vault.collect_after": "1m", "copies": "", "backup.sample": 0.001,
 	"s3.endpoint": "", "s3.region": "us-east-1", "s3.credentials": "", "s3.ca": "", "s3.path_style": false, "s3.versions": false,
 	"s3.lock": "0s", "s3.lock_mode": lockCompliance,
 }
@@ -256,6 +261,7 @@ func (c *config) check() error {
 	add(c.Host.Region != "", "host.region", "must not be empty")
 	add(c.Vault.BytesPerSecond >= 0, "vault.bytes_per_second", "must be 0, for no limit, or more")
 	add(c.Host.Accelerator == "" || c.Host.Accelerator == "tcg" || c.Host.Accelerator == "kvm", "host.accelerator", "must be tcg or kvm")
+	add(c.Backup.Sample >= 0 && c.Backup.Sample <= 1, "backup.sample", "must be from 0, for nothing, to 1")
 	add(c.Vault.CollectAfter >= 0, "vault.collect_after", "must be 0, for never, or more")
 	bad = append(bad, c.checkCopies()...)
 	add(c.DatabaseBackupRetention >= 0, "database_backup_retention", "must be 0, for unknown, or more")

@@ -67,7 +67,7 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 	h.queue = control.NewQueue(in.store, log).WithUpkeep(control.Upkeep{
 		First: firstPlace, Copies: all.Places()[1:], CollectAfter: in.config.Vault.CollectAfter,
 	})
-	data := &backup.Service{Host: h.machine, Vaults: all, Log: log, Limits: backup.Limits{
+	data := &backup.Service{Host: h.machine, Vaults: all, Log: log, Sample: in.config.Backup.Sample, Limits: backup.Limits{
 		BytesPerSecond: in.config.Host.BackupBytes, WriteLatency: in.config.Host.WriteLatency,
 		RetryWriteBytesPerSecond: in.config.Host.ScratchRetry.WriteBytes,
 	}}

@@ -231,7 +231,8 @@ func (in *installation) finishMaster(ctx context.Context) (rotation, error) {
 		r.Accounts++
 	}
 	r.OldFinished, r.Note = true, newMasterOnly
-	return r, in.store.Scrub(ctx)
+	_, err = in.store.Scrub(ctx)
+	return r, err
 }
 
 // placesAnswer refuses to begin what could not be ended now: every account's keys

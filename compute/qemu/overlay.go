@@ -25,14 +25,8 @@ func (d *Driver) newLayer(ctx context.Context, s *session, m compute.Machine) (l
 	}
 	for _, dk := range m.Disks {
 		y.Disks = append(y.Disks, dk.Name)
-		stack, err := s.layers.tracking(dk.Name, nodes)
-		if err != nil {
+		if y.Tracks[dk.Name], err = s.goOn(ctx, s.layers.top(dk.Name), nodes); err != nil {
 			return y, err
-		}
-		for _, b := range stack[0].bitmaps {
-			if b.Recording && !b.Inconsistent {
-				y.Tracks[dk.Name] = append(y.Tracks[dk.Name], b.Name)
-			}
 		}
 		path := d.path(m.ID, current, dk.Name, &y)
 		if err := d.createDisk(ctx, path, compute.Disk{Name: dk.Name, SizeBytes: dk.SizeBytes}); err != nil {
@@ -43,6 +37,23 @@ func (d *Driver) newLayer(ctx context.Context, s *session, m compute.Machine) (l
 		}
 	}
 	return y, syncDir(d.file(m.ID, current))
+}
+
+// goOn are the bitmaps of a node that go on in the layer to come above it. What is
+// worth nothing goes, as long as that can be written: the node could not grow with
+// it.
+func (s *session) goOn(ctx context.Context, node string, nodes map[string][]bitmap) ([]string, error) {
+	var names []string
+	var dead []action
+	for _, b := range nodes[node] {
+		switch {
+		case b.Inconsistent:
+			dead = append(dead, remove(node, b.Name))
+		case b.Recording:
+			names = append(names, b.Name)
+		}
+	}
+	return names, s.transaction(ctx, dead)
 }
 
 // openLayer gives the process the files of a layer.
@@ -174,6 +185,20 @@ func (d *Driver) instant(ctx context.Context, s *session, m compute.Machine, y l
 	return err
 }
 
+// dropFromLayers removes a disk, which the machine does not have any more, from
+// all layers.
+func (d *Driver) dropFromLayers(id, disk string) error {
+	l, err := d.layers(id, current)
+	if err != nil || len(l.of(disk)) == 0 {
+		return err
+	}
+	for i := range l {
+		l[i].Disks = slices.DeleteFunc(l[i].Disks, func(o string) bool { return o == disk })
+		delete(l[i].Tracks, disk)
+	}
+	return errors.Join(d.putLayers(id, current, l), d.removeLayerFiles(id, l))
+}
+
 // removeLayerFiles removes the files of layers that the list does not name.
 func (d *Driver) removeLayerFiles(id string, l layers) error {
 	entries, err := os.ReadDir(d.file(id, current))
@@ -182,7 +207,7 @@ func (d *Driver) removeLayerFiles(id string, l layers) error {
 	}
 	for _, e := range entries {
 		part := layerFile.FindStringSubmatch(e.Name())
-		if part == nil || slices.ContainsFunc(l, func(y layer) bool { return y.Name == part[2] }) {
+		if part == nil || slices.ContainsFunc(l, func(y layer) bool { return y.Name == part[2] && slices.Contains(y.Disks, part[1]) }) {
 			continue
 		}
 		err = errors.Join(err, removeAll(d.file(id, current)+"/"+e.Name()))

@@ -142,12 +142,16 @@ func (d *Driver) boot(ctx context.Context, m compute.Machine) error {
 	if err := errors.Join(d.give(console, 0o600), d.trim(console)); err != nil {
 		return err
 	}
+	defined, err := d.defined(m.ID)
+	if err != nil {
+		return err
+	}
 	l, err := d.layers(m.ID, current)
 	if err != nil {
 		return err
 	}
 	s, err := d.spawn(ctx, daemon{
-		argv: d.argv(m, l), log: d.file(m.ID, logQEMU), record: d.file(m.ID, recordQEMU), socket: sockets[0],
+		argv: d.argv(m, defined.Disks, l), log: d.file(m.ID, logQEMU), record: d.file(m.ID, recordQEMU), socket: sockets[0],
 	})
 	if err != nil {
 		return err
