@@ -31,9 +31,11 @@ func acts(list []action) string {
 			case []string:
 				from = strings.ReplaceAll(strings.Join(list, ","), bitmapPrefix, "")
 			case []args:
-				for _, each := range list {
-					from += strings.TrimPrefix(each["name"].(string), bitmapPrefix) + "@" + each["node"].(string)
+				var each []string
+				for _, b := range list {
+					each = append(each, strings.TrimPrefix(b["name"].(string), bitmapPrefix)+"@"+b["node"].(string))
 				}
+				from = strings.Join(each, ",")
 			}
 			out = append(out, fmt.Sprintf("merge %s into %s", from, strings.TrimPrefix(a.Data["target"].(string), bitmapPrefix)))
 			continue
@@ -83,7 +85,7 @@ func TestPlan(t *testing.T) {
 		{"b? a", "b a", "a", "", "remove b", "the older one is whole"},
 		{"a! c?", "a", "", "inconsistent", "remove a, remove c", "frozen, and what followed is broken"},
 		{"^a | a", "b a", "a", "", "merge a@1 into a", "a snapshot since"},
-		{"^a | ^a | a | z", "a", "a", "", "merge a@1a@2 into a", "two of them"},
+		{"^a | ^a | a | z", "a", "a", "", "merge a@1,a@2 into a", "two of them"},
 		{"b | a", "b a", "b", "", "", "a backup since the snapshot"},
 		{"b | ^b | b", "b", "b", "", "", "one of that name that has nothing to do with it"},
 		{"^a! c | a", "a", "a", "", "merge c into a, enable a, merge a@1 into a, remove c", "abandoned, and never ended"},

@@ -106,7 +106,7 @@ func (d *Driver) disown(ctx context.Context, id, snapshot string) (err error) {
 	}
 	l = slices.Clone(l)
 	l[at].Snapshot = nil
-	if err := d.putLayers(id, current, l); err != nil {
+	if err := d.putLayers(id, l); err != nil {
 		return err
 	}
 	d.at("qemu.fold.disowned")
@@ -197,7 +197,7 @@ func (d *Driver) foldLayer(ctx context.Context, s *session, m compute.Machine, a
 	}
 	d.at("qemu.fold.concluded")
 	rest := slices.Delete(slices.Clone(s.layers), at, at+1)
-	if err := d.putLayers(m.ID, current, rest); err != nil {
+	if err := d.putLayers(m.ID, rest); err != nil {
 		return err
 	}
 	d.at("qemu.fold.forgotten")
@@ -261,9 +261,9 @@ func carried(y layer, disk, target string, from, have []bitmap) []action {
 		return nil
 	}
 	whole := func(b bitmap) bool { return b.Recording && !b.Inconsistent }
-	any := slices.ContainsFunc(from, whole)
+	some := slices.ContainsFunc(from, whole)
 	for _, b := range have {
-		if up := named(from, b.Name); !whole(b) || any && (up == nil || !whole(*up)) {
+		if up := named(from, b.Name); !whole(b) || some && (up == nil || !whole(*up)) {
 			actions = append(actions, remove(target, b.Name))
 		}
 	}

@@ -60,8 +60,9 @@ func (d *Driver) layers(id, dir string) (layers, error) {
 	return l, nil
 }
 
-func (d *Driver) putLayers(id, dir string, l layers) error {
-	return writeJSON(d.file(id, filepath.Join(dir, layerList)), l)
+// putLayers replaces the list of the generation in force.
+func (d *Driver) putLayers(id string, l layers) error {
+	return writeJSON(d.file(id, filepath.Join(current, layerList)), l)
 }
 
 // of are the layers that a disk has, the lowest first.

@@ -23,13 +23,17 @@ func (d *Driver) newLayer(ctx context.Context, s *session, m compute.Machine) (l
 	if err != nil {
 		return y, err
 	}
+	sizes, err := s.sizes(ctx)
+	if err != nil {
+		return y, err
+	}
 	for _, dk := range m.Disks {
 		y.Disks = append(y.Disks, dk.Name)
 		if y.Tracks[dk.Name], err = s.goOn(ctx, s.layers.top(dk.Name), nodes); err != nil {
 			return y, err
 		}
 		path := d.path(m.ID, current, dk.Name, &y)
-		if err := d.createDisk(ctx, path, compute.Disk{Name: dk.Name, SizeBytes: dk.SizeBytes}); err != nil {
+		if err := d.createDisk(ctx, path, compute.Disk{Name: dk.Name, SizeBytes: sizes[s.layers.top(dk.Name)]}); err != nil {
 			return y, err
 		}
 		if err := d.giveAs(path, d.diskPath(m.ID, dk.Name)); err != nil {
@@ -116,7 +120,7 @@ func (d *Driver) push(ctx context.Context, s *session, m compute.Machine, snap *
 	if snap != nil {
 		snap.At = time.Now().UTC() // what is found after a cut is hardly older
 	}
-	if err := d.putLayers(m.ID, current, append(slices.Clone(before), y)); err != nil {
+	if err := d.putLayers(m.ID, append(slices.Clone(before), y)); err != nil {
 		return err
 	}
 	d.at("qemu.layer.listed")
@@ -139,7 +143,7 @@ func (d *Driver) push(ctx context.Context, s *session, m compute.Machine, snap *
 		return err
 	}
 	d.at("qemu.layer.piled")
-	return d.putLayers(m.ID, current, s.layers)
+	return d.putLayers(m.ID, s.layers)
 }
 
 // instant piles a layer with the guest's file systems frozen, if it has an agent
@@ -185,6 +189,40 @@ func (d *Driver) instant(ctx context.Context, s *session, m compute.Machine, y l
 	return err
 }
 
+// absorb has the bitmaps of a disk's highest layer begin there, with all that was
+// recorded below: it is about to become larger than the layers below are, and
+// bitmaps of different sizes cannot be merged.
+func (d *Driver) absorb(ctx context.Context, s *session, m compute.Machine, disk string) error {
+	y := s.layers.highest(disk)
+	if y == nil || len(y.Tracks[disk]) == 0 {
+		return nil
+	}
+	nodes, err := s.nodes(ctx)
+	if err != nil {
+		return err
+	}
+	stack, err := s.layers.tracking(disk, nodes)
+	if err != nil {
+		return err
+	}
+	var actions []action
+	for _, b := range stack[0].bitmaps {
+		if !slices.Contains(y.Tracks[disk], b.Name) {
+			continue
+		}
+		if below, lost := run(stack, b.Name); lost != "" || !b.Recording || b.Inconsistent {
+			actions = append(actions, remove(stack[0].node, b.Name))
+		} else {
+			actions = append(actions, mergeFrom(stack[0].node, b.Name, below))
+		}
+	}
+	if err := s.transaction(ctx, actions); err != nil {
+		return err
+	}
+	delete(y.Tracks, disk) // the map is the list's own
+	return d.putLayers(m.ID, s.layers)
+}
+
 // dropFromLayers removes a disk, which the machine does not have any more, from
 // all layers.
 func (d *Driver) dropFromLayers(id, disk string) error {
@@ -196,7 +234,7 @@ func (d *Driver) dropFromLayers(id, disk string) error {
 		l[i].Disks = slices.DeleteFunc(l[i].Disks, func(o string) bool { return o == disk })
 		delete(l[i].Tracks, disk)
 	}
-	return errors.Join(d.putLayers(id, current, l), d.removeLayerFiles(id, l))
+	return errors.Join(d.putLayers(id, l), d.removeLayerFiles(id, l))
 }
 
 // removeLayerFiles removes the files of layers that the list does not name.

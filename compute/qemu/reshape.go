@@ -54,7 +54,10 @@ func (d *Driver) resize(ctx context.Context, m compute.Machine, name string, siz
 		return err
 	}
 	defer s.Close() //nolint:errcheck // never fails
-	err = s.grow(ctx, name, size)
+	err = d.absorb(ctx, s, m, name)
+	if err == nil {
+		err = s.grow(ctx, name, size)
+	}
 	d.at("qemu.reshape.grown")
 	if !s.live {
 		err = errors.Join(err, s.quit(ctx), removeAll(d.file(m.ID, recordPoint), d.daemonSocket(m.ID, growPoint)))

@@ -48,7 +48,7 @@ func (d *Driver) settleIn(ctx context.Context, m compute.Machine, s *session) (l
 		if l, err = decide(ctx, s, l); err != nil {
 			return nil, err
 		}
-		if err := d.putLayers(m.ID, current, l); err != nil {
+		if err := d.putLayers(m.ID, l); err != nil {
 			return nil, err
 		}
 	}

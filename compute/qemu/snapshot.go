@@ -184,7 +184,7 @@ func (d *Driver) goBack(ctx context.Context, m compute.Machine, l layers, at int
 		return err
 	}
 	d.at("qemu.rollback.piled")
-	_ = s.Close() // never fails; a monitor serves one conversation
+	_ = s.Close()                          // never fails; a monitor serves one conversation
 	if err := d.shut(ctx, o); err != nil { // which saves the bitmaps
 		return err
 	}
@@ -196,7 +196,7 @@ func (d *Driver) goBack(ctx context.Context, m compute.Machine, l layers, at int
 	d.at("qemu.rollback.made")
 	y.Snapshot = l[at].Snapshot
 	now := append(slices.Clone(l[:at]), y)
-	if err := d.putLayers(m.ID, current, now); err != nil {
+	if err := d.putLayers(m.ID, now); err != nil {
 		return err
 	}
 	d.at("qemu.rollback.switched")
