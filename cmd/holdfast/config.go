@@ -23,7 +23,7 @@ import (
 type config struct {
 	Data      string `koanf:"data"`       // everything the service keeps, unless named below
 	Listen    string `koanf:"listen"`     // host:port of the HTTP API
-	Database  string `koanf:"database"`   // file of the database
+	Database  string `koanf:"database"`   // file of the database, or postgres://… without a password
 	MasterKey string `koanf:"master_key"` // file of the master key
 	// MasterKeyCommand is a program and its arguments that print the master key,
 	// instead of its file.
@@ -117,6 +117,7 @@ const minThrottle = 256 << 10
 func configFlags(fs *pflag.FlagSet) {
 	fs.String("config", "", "configuration file (YAML)")
 	fs.String("data", "", "directory of everything the service keeps (default /var/lib/holdfast)")
+	fs.String("database", "", "SQLite file, or postgres://USER@HOST/NAME; its password is in the file that PGPASSFILE names (default holdfast.db in data)")
 	fs.String("listen", "", "address of the HTTP API (default 127.0.0.1:8480)")
 	fs.String("accelerator", "", "QEMU accelerator: tcg or kvm; never guessed")
 	fs.StringArray("set", nil, "any setting as name=value, such as host.first_port=21000")
@@ -189,7 +190,7 @@ func loadEnviron(k *koanf.Koanf, environ []string) error {
 }
 
 func loadFlags(k *koanf.Koanf, fs *pflag.FlagSet) error {
-	for flag, name := range map[string]string{"data": "data", "listen": "listen", "accelerator": "host.accelerator"} {
+	for flag, name := range map[string]string{"data": "data", "database": "database", "listen": "listen", "accelerator": "host.accelerator"} {
 		if !fs.Changed(flag) {
 			continue
 		}
@@ -242,6 +243,8 @@ func (c *config) check() error {
 	_, _, err := net.SplitHostPort(c.Listen)
 	add(err == nil, "listen", "must be host:port")
 	add(filepath.IsAbs(c.Data), "data", "must be an absolute path")
+	detail := databaseFault(c.Database)
+	add(detail == "", "database", detail)
 	add(c.Operations.Lease >= time.Second, "operations.lease", "must be 1s or more")
 	add(c.Operations.Concurrency >= 1, "operations.concurrency", "must be 1 or more")
 	add(c.Rate.PerMinute >= 1 && c.Rate.Burst >= 1, "rate", "per_minute and burst must be 1 or more")
