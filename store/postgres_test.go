@@ -64,12 +64,11 @@ func TestOtherProcessesAreWoken(t *testing.T) {
 	path := t.TempDir()
 	one, two := openAt(t, path), openAt(t, path)
 	w := newWorld(t, one)
-	for what, s := range map[string]*store.Store{"another process": two, "its own": one} {
-		woken := s.Queued()
-		v := w.vps(t)
-		write(t, one, func(ctx context.Context, tx *store.Tx) error {
-			return tx.InsertOperation(ctx, w.operation(v, holdfast.KindBackup, holdfast.LockNone))
-		})
+	own, other := one.Queued(), two.Queued()
+	write(t, one, func(ctx context.Context, tx *store.Tx) error {
+		return tx.InsertOperation(ctx, w.operation(w.vps(t), holdfast.KindBackup, holdfast.LockNone))
+	})
+	for what, woken := range map[string]<-chan struct{}{"another process": other, "its own": own} {
 		select {
 		case <-woken:
 		case <-time.After(20 * time.Second):
