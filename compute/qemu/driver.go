@@ -15,6 +15,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"holdfast/internal/fault"
 )
 
 // driverName is what Handles and Capabilities call this driver.
@@ -124,7 +126,7 @@ func (c *Config) validate() error {
 type Driver struct {
 	cfg   Config
 	log   *slog.Logger
-	fault func(at string) // nil but in tests of being killed
+	fault func(at string) // nil in tests that are not killed
 	queue queue
 	// resumeAfter is when the watchdog acts; less in a test.
 	resumeAfter time.Duration
@@ -151,7 +153,7 @@ func New(cfg Config) (*Driver, error) {
 		}
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	d := &Driver{cfg: cfg, log: cfg.Logger, fault: builtinFault, resumeAfter: watchdogAfter, stop: stop}
+	d := &Driver{cfg: cfg, log: cfg.Logger, fault: fault.At, resumeAfter: watchdogAfter, stop: stop}
 	d.stopped.Go(func() { d.trimConsoles(ctx) })
 	return d, nil
 }
