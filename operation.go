@@ -18,6 +18,10 @@ const (
 	KindVPSStop       Kind = "vps_stop"
 	KindVPSDelete     Kind = "vps_delete"
 
+	KindSnapshotCreate  Kind = "snapshot_create"
+	KindSnapshotRestore Kind = "snapshot_restore"
+	KindSnapshotDelete  Kind = "snapshot_delete"
+
 	KindCopy         Kind = "copy"          // a backup to a further place
 	KindCopyDelete   Kind = "copy_delete"   // a deleted backup's copy at a further place
 	KindVaultCollect Kind = "vault_collect" // the space of an account's deleted backups at one place
@@ -27,6 +31,17 @@ const (
 // neither see them nor wait for them.
 func (k Kind) Upkeep() bool {
 	return k == KindCopy || k == KindCopyDelete || k == KindVaultCollect
+}
+
+// MovesPower says whether operations of the kind stop and start the VPS
+// themselves, or make or end it: power actions are refused meanwhile, and what the
+// VPS is seen doing is not noted.
+func (k Kind) MovesPower() bool {
+	switch k {
+	case KindVPSCreate, KindVPSStart, KindVPSStop, KindVPSDelete, KindRestoreToPayg, KindSnapshotRestore:
+		return true
+	}
+	return false
 }
 
 // OperationStatus is how far an operation has come; the values are the wire's.

@@ -182,7 +182,7 @@ func (b *bench) seed() {
 	b.operator = op.Secret
 	_, err = b.control.CreateRegion(b.ctx(), control.RegionInfo{ID: "stockholm", Default: true})
 	b.ok(err)
-	h, err := b.control.RegisterHost(b.ctx(), control.RegisterHostInput{Name: "h1", Region: "stockholm", Driver: "sim"})
+	h, err := b.control.RegisterHost(b.ctx(), control.RegisterHostInput{Name: "h1", Region: "stockholm", Driver: "sim", Snapshots: ptr(true)})
 	b.ok(err)
 	b.host = holdfast.HostID(h.ID)
 	b.ok(b.control.TouchHost(b.ctx(), b.host))

@@ -68,10 +68,16 @@ func openPostgres(ctx context.Context, url string, o options) (*Store, error) {
 			return s.prepare(ctx, goose.DialectPostgres, migrations, o.existing)
 		})
 	}
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
+	if err == nil {
+		s.listen, err = keep(ctx, cfg, func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, "LISTEN "+channel)
+			return err
+		}, s.signalQueued)
 	}
-	s.listen = listen(cfg, s.signalQueued)
+	if err != nil {
+		return nil, errors.Join(failed("open", err), s.Close())
+	}
+	s.config = cfg
 	return s, nil
 }
 

@@ -59,6 +59,13 @@ func (q *queries) Snapshots(ctx context.Context, vps holdfast.VPSID, generation 
 	})
 }
 
+// CountSnapshots counts the snapshots that a VPS's disks of one generation have,
+// those that are being deleted among them.
+func (q *queries) CountSnapshots(ctx context.Context, vps holdfast.VPSID, generation int) (int, error) {
+	n, err := q.db.NewSelect().Model((*snapshotRow)(nil)).Where("vps_id = ? AND generation = ?", vps, generation).Count(ctx)
+	return int(n), failed("count snapshots", err)
+}
+
 // AllSnapshots lists the snapshots of all accounts, or of one, or of one VPS,
 // whatever their state and generation, by VPS and in line.
 func (q *queries) AllSnapshots(ctx context.Context, account holdfast.AccountID, vps holdfast.VPSID) ([]holdfast.Snapshot, error) {

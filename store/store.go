@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/uptrace/bun"
 )
 
@@ -39,7 +40,11 @@ type Store struct {
 	writer  *bun.DB
 	reader  *bun.DB
 	reserve *reserve
-	listen  *listener // nil on SQLite
+
+	// These are nil on SQLite.
+	config   *pgx.ConnConfig
+	listen   *listener
+	presence *listener // nil too unless Appear was called
 
 	mu     sync.Mutex
 	queued chan struct{} // closed when an operation has been queued
@@ -125,8 +130,10 @@ func (s *Store) Ping(ctx context.Context) error {
 // Close closes the database. The reserve stays in its place.
 func (s *Store) Close() error {
 	var errs []error
-	if s.listen != nil {
-		s.listen.stop()
+	for _, l := range []*listener{s.listen, s.presence} {
+		if l != nil {
+			l.stop()
+		}
 	}
 	if s.reader != nil {
 		errs = append(errs, s.reader.Close())

@@ -85,7 +85,7 @@ func (in *installation) remaining(ctx context.Context, c *certificate) error {
 			add("the keys/ blobs at "+p.Place+", with the master key or a kit", nil, "when this command is run again and reaches them")
 		}
 	}
-	running, err := in.serving()
+	running, err := in.serving(ctx)
 	if running {
 		add("the memory of the running service, if it had the vault open", nil, "when it is restarted, or next asked for the account's vault")
 	}

@@ -23,7 +23,7 @@ import (
 type config struct {
 	Data      string `koanf:"data"`       // everything the service keeps, unless named below
 	Listen    string `koanf:"listen"`     // host:port of the HTTP API
-	Database  string `koanf:"database"`   // file of the database
+	Database  string `koanf:"database"`   // file of the database, or postgres://… without a password
 	MasterKey string `koanf:"master_key"` // file of the master key
 	// MasterKeyCommand is a program and its arguments that print the master key,
 	// instead of its file.
@@ -88,7 +88,8 @@ type config struct {
 		// `vault collect`.
 		CollectAfter time.Duration `koanf:"collect_after"`
 	} `koanf:"vault"`
-	S3 s3Config `koanf:"s3"`
+	Snapshot snapshotConfig `koanf:"snapshot"`
+	S3       s3Config       `koanf:"s3"`
 	// Copies are the further places of every backup.
 	Copies []copyConfig `koanf:"copies"`
 
@@ -103,6 +104,7 @@ var configDefaults = map[string]any{
 	"host.first_port": 20000, "host.last_port": 29999, "host.user": "", "host.accelerator": "",
 	"database": "", "database_backup_retention": "0s", "master_key": "", "master_key_command": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
 	"vault.bytes_per_second": 0, "vault.requests_per_second": 0, "vault.collect_after": "1m", "copies": "", "backup.sample": 0.001,
+	"snapshot.limit": 8, "snapshot.lifetime": "24h",
 	"s3.endpoint": "", "s3.region": "us-east-1", "s3.credentials": "", "s3.ca": "", "s3.path_style": false, "s3.versions": false,
 	"s3.lock": "0s", "s3.lock_mode": lockCompliance,
 }
@@ -115,6 +117,7 @@ const minThrottle = 256 << 10
 func configFlags(fs *pflag.FlagSet) {
 	fs.String("config", "", "configuration file (YAML)")
 	fs.String("data", "", "directory of everything the service keeps (default /var/lib/holdfast)")
+	fs.String("database", "", "SQLite file, or postgres://USER@HOST/NAME; its password is in the file that PGPASSFILE names (default holdfast.db in data)")
 	fs.String("listen", "", "address of the HTTP API (default 127.0.0.1:8480)")
 	fs.String("accelerator", "", "QEMU accelerator: tcg or kvm; never guessed")
 	fs.StringArray("set", nil, "any setting as name=value, such as host.first_port=21000")
@@ -187,7 +190,7 @@ func loadEnviron(k *koanf.Koanf, environ []string) error {
 }
 
 func loadFlags(k *koanf.Koanf, fs *pflag.FlagSet) error {
-	for flag, name := range map[string]string{"data": "data", "listen": "listen", "accelerator": "host.accelerator"} {
+	for flag, name := range map[string]string{"data": "data", "database": "database", "listen": "listen", "accelerator": "host.accelerator"} {
 		if !fs.Changed(flag) {
 			continue
 		}
@@ -240,6 +243,8 @@ func (c *config) check() error {
 	_, _, err := net.SplitHostPort(c.Listen)
 	add(err == nil, "listen", "must be host:port")
 	add(filepath.IsAbs(c.Data), "data", "must be an absolute path")
+	detail := databaseFault(c.Database)
+	add(detail == "", "database", detail)
 	add(c.Operations.Lease >= time.Second, "operations.lease", "must be 1s or more")
 	add(c.Operations.Concurrency >= 1, "operations.concurrency", "must be 1 or more")
 	add(c.Rate.PerMinute >= 1 && c.Rate.Burst >= 1, "rate", "per_minute and burst must be 1 or more")
@@ -264,6 +269,7 @@ func (c *config) check() error {
 	add(c.Backup.Sample >= 0 && c.Backup.Sample <= 1, "backup.sample", "must be from 0, for nothing, to 1")
 	add(c.Vault.CollectAfter >= 0, "vault.collect_after", "must be 0, for never, or more")
 	bad = append(bad, c.checkCopies()...)
+	bad = append(bad, c.Snapshot.check()...)
 	add(c.DatabaseBackupRetention >= 0, "database_backup_retention", "must be 0, for unknown, or more")
 	bad = append(bad, c.checkMasterKey()...)
 	if len(bad) > 0 {

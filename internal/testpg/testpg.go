@@ -85,6 +85,26 @@ func CopyAt(t testing.TB, path, from string) string {
 	return server.at(t, path, from)
 }
 
+// Database is an empty database on a server of the test's own: for programs that are
+// tested as a whole.
+func Database(t testing.TB) string {
+	t.Helper()
+	c, err := start(func(context.Context, string) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	url, err := c.create("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
 func (l *lazy) at(t testing.TB, path, from string) string {
 	t.Helper()
 	l.mu.Lock()
