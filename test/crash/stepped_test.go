@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,10 +63,9 @@ func newStepped(t *testing.T) *stepped {
 // power brings the VPS into a state, whatever it was in.
 func (w *stepped) power(t *testing.T, vps, state string) {
 	t.Helper()
-	switch {
-	case state == "running":
+	if state == "running" {
 		w.Run(t, "admin", "vps", "start", vps, "--wait")
-	default:
+	} else {
 		w.Run(t, "admin", "vps", "stop", vps, "--force", "--wait")
 	}
 	await(t, "the VPS to be "+state, func() bool { return w.state(t, vps).PowerState == state })
@@ -148,11 +148,6 @@ func (w *stepped) backUp(t *testing.T) string {
 func (w *stepped) ended(t *testing.T, kind holdfast.Kind) {
 	t.Helper()
 	await(t, string(kind)+" to end", func() bool {
-		for _, place := range w.halts.passed(t) {
-			if place == string(kind)+".finished 1" {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(w.halts.passed(t), string(kind)+".finished 1")
 	})
 }
