@@ -1,7 +1,5 @@
 //go:build faults
 
-// Package fault names the places of the program at which tests kill it, or what
-// it works with.
 package fault
 
 import (
@@ -12,16 +10,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-)
-
-// Of the directory that HOLDFAST_FAULTS names: what was passed, a line each; the
-// place to wait at, alone in its file; that it was reached; and what ends the
-// waiting.
-const (
-	Trace = "trace"
-	Halt  = "halt"
-	Hit   = "hit"
-	Go    = "go"
 )
 
 var mu sync.Mutex // of the directory's files
@@ -46,8 +34,7 @@ func At(place string) {
 	}
 }
 
-// reached records the place, and says whether to wait at it: it is asked for by
-// its name and the number of the pass, as "backup.point 2".
+// reached records the place, and says whether to wait at it.
 func reached(dir, place string) bool {
 	mu.Lock()
 	defer mu.Unlock()

@@ -67,6 +67,11 @@ func (w *stepped) strayProcesses(t *testing.T) (left []string) {
 		}
 		left = append(left, p.String())
 	}
+	for id, runs := range quiet {
+		if runs {
+			left = append(left, id+" is said to run, and has no process")
+		}
+	}
 	return left
 }
 
@@ -171,22 +176,28 @@ func (w *stepped) strayNodes(t *testing.T) (left []string) {
 	return left
 }
 
-func (w *stepped) strayBitmaps(t *testing.T, id string) []string {
+func (w *stepped) strayBitmaps(t *testing.T, id string) (left []string) {
 	t.Helper()
-	text, err := exec.CommandContext(t.Context(), "qemu-img", "info", "-U", "--output=json", w.DiskFile(id, disk0)).Output() // #nosec G204 -- our own file
-	if err != nil {
-		t.Fatal(err)
+	layers, err := filepath.Glob(filepath.Join(filepath.Dir(w.DiskFile(id, disk0)), disk0+"*.qcow2"))
+	if err != nil || len(layers) == 0 {
+		t.Fatalf("%s has no disk: %v", id, err)
 	}
-	var v struct {
-		Specific struct {
-			Data struct{ Bitmaps []struct{ Name string } }
-		} `json:"format-specific"`
+	for _, path := range layers {
+		text, err := exec.CommandContext(t.Context(), "qemu-img", "info", "-U", "--output=json", path).Output() // #nosec G204 -- our own file
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v struct {
+			Specific struct {
+				Data struct{ Bitmaps []struct{ Name string } }
+			} `json:"format-specific"`
+		}
+		if err := json.Unmarshal(text, &v); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(v.Specific.Data.Bitmaps); n > 1 {
+			left = append(left, fmt.Sprintf("%s: %d bitmaps: %v", path, n, v.Specific.Data.Bitmaps))
+		}
 	}
-	if err := json.Unmarshal(text, &v); err != nil {
-		t.Fatal(err)
-	}
-	if n := len(v.Specific.Data.Bitmaps); n > 1 {
-		return []string{fmt.Sprintf("%s: %d bitmaps", id, n)}
-	}
-	return nil
+	return left
 }

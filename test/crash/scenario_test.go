@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"holdfast"
@@ -28,7 +29,10 @@ type scenario struct {
 }
 
 // scenarios are all: a kind without one fails TestEveryKindIsKilled.
-var scenarios = []scenario{
+var scenarios = slices.Concat(dataScenarios, snapshotScenarios)
+
+// dataScenarios are those of VPSs and their backups.
+var dataScenarios = []scenario{
 	{
 		name: "backup", kind: holdfast.KindBackup, hypervisor: true, may: []string{"vps_state_changed"},
 		ready: func(t *testing.T, w *stepped) { w.power(t, w.vps, "running"); w.write(t) },

@@ -28,6 +28,7 @@ type stepped struct {
 
 	vps     string
 	content []byte // of its disk
+	kept    []byte // of its snapshot
 	writes  int
 
 	linux string // a VPS whose guest has an agent; "" until it is needed
