@@ -17,6 +17,7 @@ const (
 	KindVPSStart      Kind = "vps_start"
 	KindVPSStop       Kind = "vps_stop"
 	KindVPSDelete     Kind = "vps_delete"
+	KindVPSReshape    Kind = "vps_reshape" // other disks: one larger, more or less
 
 	KindSnapshotCreate  Kind = "snapshot_create"
 	KindSnapshotRestore Kind = "snapshot_restore"
@@ -38,7 +39,7 @@ func (k Kind) Upkeep() bool {
 // VPS is seen doing is not noted.
 func (k Kind) MovesPower() bool {
 	switch k {
-	case KindVPSCreate, KindVPSStart, KindVPSStop, KindVPSDelete, KindRestoreToPayg, KindSnapshotRestore:
+	case KindVPSCreate, KindVPSStart, KindVPSStop, KindVPSDelete, KindVPSReshape, KindRestoreToPayg, KindSnapshotRestore:
 		return true
 	}
 	return false

@@ -34,6 +34,7 @@ var effects = map[holdfast.Kind]effect{
 	holdfast.KindSnapshotCreate:  {snapshotCreated, snapshotCreateFailed},
 	holdfast.KindSnapshotRestore: {snapshotRestored, snapshotRestoreFailed},
 	holdfast.KindSnapshotDelete:  {snapshotDeleted, snapshotDeleteFailed},
+	holdfast.KindVPSReshape:      {reshaped, reshapeFailed},
 	holdfast.KindCopy:            {copyDone, copyFailed},
 	holdfast.KindCopyDelete:      {copyDeleted, copyFailed},
 	holdfast.KindVaultCollect:    {collectDone, collectFailed},

@@ -24,6 +24,8 @@ type Host struct {
 	Provisioner compute.Provisioner
 	// Snapshotter keeps snapshots; nil: the host's driver has none.
 	Snapshotter compute.Snapshotter
+	// Reshaper changes which disks machines have; nil: the host's driver cannot.
+	Reshaper compute.Reshaper
 	// Ports forwarded to guests are taken from [First, Last] on 127.0.0.1.
 	Ports PortRange
 
