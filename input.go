@@ -56,7 +56,7 @@ type RestoreInput struct {
 	Total int64 `json:"total"`
 }
 
-// StopInput is the input of KindVPSStop.
+// StopInput is the input of KindVPSStop, KindVPSRestart and KindVPSReset.
 type StopInput struct {
 	Grace time.Duration `json:"grace"` // 0: by force at once
 }

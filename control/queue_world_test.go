@@ -135,7 +135,7 @@ func (w *queueWorld) backup() (holdfast.Operation, holdfast.BackupID) {
 var allKinds = []holdfast.Kind{
 	holdfast.KindBackup, holdfast.KindBackupDelete, holdfast.KindRestoreToPayg,
 	holdfast.KindVPSCreate, holdfast.KindVPSStart, holdfast.KindVPSStop, holdfast.KindVPSDelete,
-	holdfast.KindVPSReshape, holdfast.KindSnapshotCreate, holdfast.KindSnapshotRestore, holdfast.KindSnapshotDelete,
+	holdfast.KindVPSReshape, holdfast.KindVPSRestart, holdfast.KindVPSReset, holdfast.KindSnapshotCreate, holdfast.KindSnapshotRestore, holdfast.KindSnapshotDelete,
 	holdfast.KindCopy, holdfast.KindCopyDelete, holdfast.KindVaultCollect,
 }
 
