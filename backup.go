@@ -40,8 +40,10 @@ type Backup struct {
 	SizeBytes        int64
 	ChangedBytes     int64
 	TransferredBytes int64
-	Incremental      string // "full", "incremental", "repair"
-	Consistency      string // "crash", "filesystem", "offline"
+	// DataBytes is how much a restore writes; 0: not known.
+	DataBytes   int64
+	Incremental string // "full", "incremental", "repair"
+	Consistency string // "crash", "filesystem", "offline"
 	// ConsistencyReason says why it is "crash", for people and at most 512
 	// bytes; in part a guest's words.
 	ConsistencyReason string

@@ -63,6 +63,8 @@ func New(c *control.Control, o Options) http.Handler {
 	s.registerVPS()
 	s.registerBackups()
 	s.registerRestore()
+	s.registerRestoreInPlace()
+	s.registerRestoreFrom()
 	s.registerJobs()
 	s.registerAdmin()
 	s.registerService()

@@ -263,7 +263,7 @@ func (b *attempt) incremental() string {
 }
 
 // reportOf is what the control plane needs to know of a committed backup.
-func reportOf(m vault.Manifest) holdfast.BackupReport {
+func reportOf(m vault.Manifest, chunkSize int) holdfast.BackupReport {
 	r := holdfast.BackupReport{
 		PointAt: m.CreatedAt, Point: m.Labels[labelPoint],
 		ChangedBytes: m.Stats.ChangedBytes, TransferredBytes: m.Stats.UploadedBytes,
@@ -273,6 +273,7 @@ func reportOf(m vault.Manifest) holdfast.BackupReport {
 	}
 	for _, i := range m.Images {
 		r.SizeBytes += i.Size
+		r.DataBytes += dataBytes(i, chunkSize)
 	}
 	return r
 }

@@ -32,6 +32,8 @@ type Options struct {
 	Network string
 	// Site names the place of backups; default "local".
 	Site string
+	// Restore says how restores in place go.
+	Restore RestorePolicy
 	// Currency of new VPSs, ISO 4217; default "EUR".
 	Currency string
 	// WrapKey draws a new key for an account and returns it wrapped by the
@@ -58,6 +60,7 @@ func (o Options) withDefaults() Options {
 	if o.Site == "" {
 		o.Site = "local"
 	}
+	o.Restore = o.Restore.withDefaults()
 	if o.Currency == "" {
 		o.Currency = "EUR"
 	}

@@ -17,7 +17,7 @@ func (c *Control) ObservePower(ctx context.Context, id holdfast.VPSID, known, se
 			return err
 		}
 		for _, o := range running {
-			if o.Kind != holdfast.KindBackup {
+			if o.Kind.MovesPower() {
 				return nil
 			}
 		}

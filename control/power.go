@@ -133,7 +133,7 @@ func (c *Control) power(ctx context.Context, op, id string, do func(*store.Tx, h
 			if busy, err = holder(ctx, q, v.ID, holdfast.LockData); err != nil {
 				return err
 			}
-			if busy != nil && busy.Kind != holdfast.KindVPSDelete {
+			if busy != nil && !busy.Kind.MovesPower() {
 				busy = nil // a backup does not stand in the way of power
 			}
 		}

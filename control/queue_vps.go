@@ -110,7 +110,8 @@ func vpsDeleted(ctx context.Context, e *ending, _ json.RawMessage) (any, error) 
 	err := errors.Join(
 		gone(e.tx.SetService(ctx, id, holdfast.ServiceTerminated)),
 		gone(e.tx.SetPower(ctx, id, holdfast.PowerStopped)),
-		gone(e.tx.SetPorts(ctx, id, nil)))
+		gone(e.tx.SetPorts(ctx, id, nil)),
+		e.tx.DeleteGenerations(ctx, id))
 	return vpsResult{id, holdfast.PowerStopped}, err
 }
 

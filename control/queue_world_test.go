@@ -134,6 +134,7 @@ func (w *queueWorld) backup() (holdfast.Operation, holdfast.BackupID) {
 var allKinds = []holdfast.Kind{
 	holdfast.KindBackup, holdfast.KindBackupDelete, holdfast.KindRestoreToPayg,
 	holdfast.KindVPSCreate, holdfast.KindVPSStart, holdfast.KindVPSStop, holdfast.KindVPSDelete,
+	holdfast.KindRestoreInPlace, holdfast.KindRestoreUndo, holdfast.KindGenerationDrop,
 	holdfast.KindCopy, holdfast.KindCopyDelete, holdfast.KindVaultCollect,
 }
 

@@ -21,6 +21,9 @@ import (
 type Host struct {
 	Driver      compute.Driver
 	Provisioner compute.Provisioner
+	// Regenerator replaces all disks of a machine at once; nil: the host's driver
+	// cannot.
+	Regenerator compute.Regenerator
 	// Ports forwarded to guests are taken from [First, Last] on 127.0.0.1.
 	Ports PortRange
 

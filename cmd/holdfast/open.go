@@ -42,7 +42,7 @@ func openInstallation(ctx context.Context, c config, create bool, log *slog.Logg
 	}
 	payg := holdfast.DefaultPaygRange
 	payg.MinStorageGb = c.Payg.MinStorageGb
-	in.control = control.New(st, control.Options{PaygRange: payg, WrapKey: in.newAccountKey, KeyCheck: in.master.Check()})
+	in.control = control.New(st, control.Options{PaygRange: payg, WrapKey: in.newAccountKey, KeyCheck: in.master.Check(), Restore: in.config.restorePolicy()})
 	return in, nil
 }
 
