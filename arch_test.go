@@ -43,11 +43,11 @@ var layers = []struct {
 var outside = []struct {
 	what, only, reason string
 }{
-	{"database/sql github.com/uptrace/bun/... github.com/pressly/goose/v3/... modernc.org/sqlite/...", "store/...", "the database is behind store's queries, so that they stay portable"},
+	{"database/sql github.com/jackc/pgx/v5/... github.com/uptrace/bun/... github.com/pressly/goose/v3/... modernc.org/sqlite/...", "store/... internal/testpg", "the database is behind store's queries, so that they stay portable"},
 	{"net/http github.com/danielgtaylor/huma/v2/...", "api/... cmd/... test/... vault/blob/s3", "only the edges speak HTTP"},
 	{"github.com/minio/...", "vault/blob/s3", "one package knows S3"},
 	{"github.com/spf13/cobra github.com/knadh/koanf/... github.com/vbauerster/mpb/v8/...", "cmd/...", "flags, configuration and progress bars belong to the command"},
-	{"testing", "test/... internal/vmtest", "the product carries no test code; packages named …test are suites for their neighbours"},
+	{"testing", "test/... internal/vmtest internal/testpg", "the product carries no test code; packages named …test are suites for their neighbours"},
 }
 
 // vague names say nothing about what a package does, and collect everything.

@@ -43,7 +43,9 @@ type Backup struct {
 	// DataBytes is how much a restore writes; 0: not known.
 	DataBytes   int64
 	Incremental string // "full", "incremental", "repair"
-	Consistency string // "crash", "filesystem", "offline"
+	// IncrementalReason says why it is "repair", for people and at most 512 bytes.
+	IncrementalReason string
+	Consistency       string // "crash", "filesystem", "offline"
 	// ConsistencyReason says why it is "crash", for people and at most 512
 	// bytes; in part a guest's words.
 	ConsistencyReason string

@@ -18,8 +18,11 @@ const (
 	KindVPSStop       Kind = "vps_stop"
 	KindVPSDelete     Kind = "vps_delete"
 
-	KindRestoreInPlace Kind = "restore_in_place"
-	KindRestoreUndo    Kind = "restore_undo"
+	KindRestoreInPlace  Kind = "restore_in_place"
+	KindRestoreUndo     Kind = "restore_undo"
+	KindSnapshotCreate  Kind = "snapshot_create"
+	KindSnapshotRestore Kind = "snapshot_restore"
+	KindSnapshotDelete  Kind = "snapshot_delete"
 
 	KindCopy         Kind = "copy"          // a backup to a further place
 	KindCopyDelete   Kind = "copy_delete"   // a deleted backup's copy at a further place
@@ -39,7 +42,7 @@ func (k Kind) Upkeep() bool {
 // VPS is seen doing is not noted.
 func (k Kind) MovesPower() bool {
 	switch k {
-	case KindVPSCreate, KindVPSStart, KindVPSStop, KindVPSDelete, KindRestoreToPayg, KindRestoreInPlace, KindRestoreUndo:
+	case KindVPSCreate, KindVPSStart, KindVPSStop, KindVPSDelete, KindRestoreToPayg, KindRestoreInPlace, KindRestoreUndo, KindSnapshotRestore:
 		return true
 	}
 	return false

@@ -14,7 +14,9 @@ type BackupReport struct {
 	TransferredBytes int64     `json:"transferredBytes"` // over all attempts
 	DataBytes        int64     `json:"dataBytes"`        // to be written by a restore
 	Incremental      string    `json:"incremental"`
-	Consistency      string    `json:"consistency"`
+	// IncrementalReason is that of Backup.
+	IncrementalReason string `json:"incrementalReason,omitempty"`
+	Consistency       string `json:"consistency"`
 	// ConsistencyReason and Latency are those of Backup.
 	ConsistencyReason string         `json:"consistencyReason,omitempty"`
 	Latency           *BackupLatency `json:"latency,omitempty"`

@@ -71,18 +71,24 @@ func SnapshotInterval(hours float64) int {
 	return int(math.Floor(min(max(hours, MinSnapshotInterval), MaxSnapshotInterval)))
 }
 
-// After is when the schedule is next after now, in its own rhythm: what was
-// missed meanwhile is not made up for.
+// SnapshotAhead is how far ahead the next snapshot of a schedule can lie. One that
+// lies further ahead was planned before the clock was set back.
+const SnapshotAhead = (MaxSnapshotInterval + 1) * time.Hour
+
+// Due says whether a snapshot is to be taken now.
+func (s SnapshotSchedule) Due(now time.Time) bool {
+	ahead := s.NextAt.Sub(now)
+	return s.Enabled && (ahead <= 0 || ahead > SnapshotAhead)
+}
+
+// After is when the next snapshot is to be taken once one was taken now: in the
+// schedule's own rhythm, whatever was missed.
 func (s SnapshotSchedule) After(now time.Time) time.Time {
 	every := time.Duration(s.IntervalHours) * time.Hour
-	missed := now.Sub(s.NextAt)
-	switch {
-	case missed < -every: // the clock was set back
-		return now.Add(every)
-	case missed >= 0 && every > 0:
-		return s.NextAt.Add(missed.Truncate(every) + every)
+	if late := now.Sub(s.NextAt); late >= 0 {
+		return s.NextAt.Add(late.Truncate(every) + every)
 	}
-	return s.NextAt
+	return now.Add(every)
 }
 
 // maxSnapshotWords is how long a snapshot's description may be, in characters.
@@ -122,6 +128,14 @@ type SnapshotInput struct {
 	// Grace is how long a rollback lets the guest power off by itself.
 	Grace time.Duration `json:"grace,omitempty"`
 }
+
+// The steps of the operations on snapshots after whose beginning the host may hold
+// something else than before, whatever is said of the operation's end.
+const (
+	StepSnapshotTake   = "take"
+	StepSnapshotSwitch = "switch"
+	StepSnapshotRemove = "remove"
+)
 
 // SnapshotReport is the report of KindSnapshotCreate and KindSnapshotDelete, and
 // with the power afterwards of KindSnapshotRestore.

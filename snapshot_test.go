@@ -36,13 +36,21 @@ func TestSnapshotIntervals(t *testing.T) {
 // A schedule keeps its rhythm, whatever was missed.
 func TestSnapshotRhythm(t *testing.T) {
 	noon := time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC)
-	s := holdfast.SnapshotSchedule{IntervalHours: 4, NextAt: noon}
+	s := holdfast.SnapshotSchedule{Enabled: true, IntervalHours: 4, NextAt: noon}
 	for now, want := range map[time.Duration]time.Duration{
 		0: 4 * time.Hour, time.Second: 4 * time.Hour, 4*time.Hour - 1: 4 * time.Hour, 4 * time.Hour: 8 * time.Hour, 50 * time.Hour: 52 * time.Hour,
-		-time.Hour: 0, -24 * time.Hour: -20 * time.Hour,
+		-26 * time.Hour: -22 * time.Hour, // the clock was set back
 	} {
-		if got := s.After(noon.Add(now)); !got.Equal(noon.Add(want)) {
-			t.Errorf("at %v it is next at %v, want %v", now, got.Sub(noon), want)
+		if got := s.After(noon.Add(now)); !got.Equal(noon.Add(want)) || !s.Due(noon.Add(now)) {
+			t.Errorf("at %v it is next at %v, want %v; due: %v", now, got.Sub(noon), want, s.Due(noon.Add(now)))
 		}
+	}
+	for _, early := range []time.Duration{time.Second, 25 * time.Hour} {
+		if s.Due(noon.Add(-early)) {
+			t.Errorf("it is due %v before its time", early)
+		}
+	}
+	if s.Enabled = false; s.Due(noon) {
+		t.Error("it is due though it is switched off")
 	}
 }

@@ -25,6 +25,13 @@ func (b *bench) routes(bk holdfast.Backup) []struct{ method, path, scopes string
 		{"POST", vps + "/backups", "backup:vm"},
 		{"POST", vps + "/backups/" + bk.ID.String() + "/actions/restore-to-payg", "backup:vm write:billing"},
 		{"DELETE", vps + "/backups/" + bk.ID.String(), "backup:vm"},
+		{"GET", vps + "/snapshots", "read:vm"},
+		{"POST", vps + "/snapshots", "backup:vm"},
+		{"POST", vps + "/snapshots/a/actions/restore", "backup:vm"},
+		{"DELETE", vps + "/snapshots/a", "backup:vm"},
+		{"GET", vps + "/snapshot-schedules", "read:vm"},
+		{"POST", vps + "/snapshot-schedules", "write:vm"},
+		{"DELETE", vps + "/snapshot-schedules", "write:vm"},
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"holdfast"
 	"holdfast/api"
 	"holdfast/control"
+	"holdfast/internal/testpg"
 	"holdfast/store"
 )
 
@@ -36,7 +37,8 @@ type bench struct {
 
 // seeds are what every bench begins with.
 type seeds struct {
-	file           []byte // the database that holds them
+	file           []byte // the database that holds them, if that is a file
+	path           string // of the database
 	account, other holdfast.AccountID
 	full, otherKey string // all scopes
 	read, backup   string // read:vm; backup:vm
@@ -46,32 +48,30 @@ type seeds struct {
 	vps, foreign   holdfast.VPS // the account's, the other account's
 }
 
-var (
-	seedOnce  sync.Once
-	seedsMade seeds
-)
+// seedsMade are those of either database: its file, or its place.
+var seedsMade = map[bool]seeds{}
 
 // seeded makes the seeds once for all tests of the process: migrations and keys
 // take longer than most tests.
 func seeded(t testing.TB) seeds {
 	t.Helper()
-	seedOnce.Do(func() {
-		b := &bench{t: t, now: time.Now()}
-		path := filepath.Join(t.TempDir(), "seed.db")
-		var err error
-		b.store, err = store.Open(t.Context(), path, store.WithReserve(0))
-		b.ok(err)
-		b.control = control.New(b.store, controlOptions())
-		b.seed()
-		b.ok(b.store.Close())           // brings all of it into the one file
-		b.file, err = os.ReadFile(path) //nolint:gosec // our own file
-		b.ok(err)
-		seedsMade = b.seeds
-	})
-	if seedsMade.file == nil {
-		t.Fatal("the seeds could not be made")
+	if made, ok := seedsMade[testpg.On()]; ok {
+		return made
 	}
-	return seedsMade
+	b := &bench{t: t, now: time.Now()}
+	b.path = filepath.Join(t.TempDir(), "seed.db")
+	var err error
+	b.store, err = store.Open(t.Context(), testpg.At(t, b.path), store.WithReserve(0))
+	b.ok(err)
+	b.control = control.New(b.store, controlOptions())
+	b.seed()
+	b.ok(b.store.Close()) // brings all of it into the one file
+	if !testpg.On() {
+		b.file, err = os.ReadFile(b.path)
+		b.ok(err)
+	}
+	seedsMade[testpg.On()] = b.seeds
+	return b.seeds
 }
 
 type lockedBuffer struct {
@@ -98,7 +98,11 @@ func newBench(t testing.TB, opts ...benchOption) *bench {
 	made := seeded(t) // before the clock is read
 	b := &bench{t: t, logged: &lockedBuffer{}, now: time.Now(), seeds: made}
 	path := filepath.Join(t.TempDir(), "holdfast.db")
-	b.ok(os.WriteFile(path, b.file, 0o600))
+	if testpg.On() {
+		path = testpg.CopyAt(t, path, made.path)
+	} else {
+		b.ok(os.WriteFile(path, b.file, 0o600))
+	}
 	b.open(path)
 	ao := api.Options{DocsBase: "https://docs.example.com", Clock: b.clock, Logger: slog.New(slog.NewTextHandler(b.logged, nil)), Version: "test"}
 	co := controlOptions()
@@ -178,7 +182,7 @@ func (b *bench) seed() {
 	b.operator = op.Secret
 	_, err = b.control.CreateRegion(b.ctx(), control.RegionInfo{ID: "stockholm", Default: true})
 	b.ok(err)
-	h, err := b.control.RegisterHost(b.ctx(), control.RegisterHostInput{Name: "h1", Region: "stockholm", Driver: "sim"})
+	h, err := b.control.RegisterHost(b.ctx(), control.RegisterHostInput{Name: "h1", Region: "stockholm", Driver: "sim", Snapshots: ptr(true)})
 	b.ok(err)
 	b.host = holdfast.HostID(h.ID)
 	b.ok(b.control.TouchHost(b.ctx(), b.host))

@@ -16,12 +16,15 @@ const (
 	tagVPS     = "VPS"
 	tagBackups = "VPS Services Backups"
 	tagJobs    = "Jobs"
+
+	tagSnapshots = "VPS Services Snapshots"
 )
 
 func documentTags() []*huma.Tag {
 	return []*huma.Tag{
 		{Name: tagVPS, Description: "Virtual private servers; a Cloud VM is one that is billed by the hour."},
 		{Name: tagBackups, Description: "Offsite backups of VPSs."},
+		{Name: tagSnapshots, Description: "Local, short-lived states of VPSs to roll back to."},
 		{Name: tagJobs, Description: "Asynchronous work."},
 	}
 }
@@ -129,14 +132,20 @@ func (s *server) problemResponse(status int) *huma.Response {
 	return r
 }
 
-// documentBody describes the optional body of a command. It does so after the
+// documentBody describes the body of a command, which is optional unless a field is
+// required. It does so after the
 // registration, for huma would read a body that it knows of, and we read ours.
 func documentBody[B any](s *server, path string) {
-	schema := s.huma.OpenAPI().Components.Schemas.Schema(typeOf[B](), true, "")
-	s.huma.OpenAPI().Paths[path].Post.RequestBody = &huma.RequestBody{
+	schemas := s.huma.OpenAPI().Components.Schemas
+	schema := schemas.Schema(typeOf[B](), true, "")
+	body := &huma.RequestBody{
 		Description: "Optional: no body, an empty one and {} mean the same. Unknown fields are refused.",
 		Content:     map[string]*huma.MediaType{jsonType: {Schema: schema}},
 	}
+	if len(schemas.SchemaFromRef(schema.Ref).Required) > 0 {
+		body.Required, body.Description = true, "Unknown fields are refused."
+	}
+	s.huma.OpenAPI().Paths[path].Post.RequestBody = body
 }
 
 // idempotencyParam describes the header that every command takes.

@@ -45,6 +45,8 @@ type jobLinks struct {
 	Self    string `json:"self"`
 	VPS     string `json:"vps"`
 	Backups string `json:"backups,omitzero"`
+
+	Snapshots string `json:"snapshots,omitzero"`
 }
 
 type jobAnswer struct {
@@ -100,6 +102,10 @@ func (x *exchange) jobOf(o holdfast.Operation) Job {
 	if o.Kind == holdfast.KindBackup || o.Kind == holdfast.KindBackupDelete {
 		out.Resource = jobResource{"backup", o.BackupID.String()}
 		out.Links.Backups = out.Links.VPS + "/backups"
+	}
+	switch o.Kind { //nolint:exhaustive // the others have no list of their own
+	case holdfast.KindSnapshotCreate, holdfast.KindSnapshotRestore, holdfast.KindSnapshotDelete:
+		out.Links.Snapshots = out.Links.VPS + "/snapshots"
 	}
 	if o.Failure != nil {
 		out.IsCancelled = o.Failure.Code == holdfast.CodeCancelled

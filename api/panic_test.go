@@ -12,12 +12,13 @@ import (
 
 	"holdfast"
 	"holdfast/control"
+	"holdfast/internal/testpg"
 	"holdfast/store"
 )
 
 // TestPanics drives routes that fail in ways that ours should not.
 func TestPanics(t *testing.T) {
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "db"), store.WithReserve(0))
+	db, err := store.Open(t.Context(), testpg.At(t, filepath.Join(t.TempDir(), "db")), store.WithReserve(0))
 	if err != nil {
 		t.Fatal(err)
 	}

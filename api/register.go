@@ -62,31 +62,9 @@ func registerCommand[P, B any](s *server, need access, op huma.Operation, accept
 	defer documentBody[B](s, op.Path)
 	op.Parameters = append(op.Parameters, idempotencyParam())
 	register(s, need, op, func(ctx context.Context, x *exchange, in *P) (*commandAnswer, error) {
-		raw, bodyErr := x.body()
-		once, err := x.once(raw)
-		if err != nil {
-			return nil, err
-		}
-		if bodyErr == nil {
-			replay, err := s.control.Replay(ctx, *x.caller, once)
-			if err != nil || replay != nil {
-				return replayed(replay, err)
-			}
-		}
-		var b B
-		var faults []holdfast.Field
-		if bodyErr == nil {
-			faults = control.ReadObject(raw, &b)
-		}
-		more, err := c.check(ctx, *x.caller, in, &b)
-		if err != nil {
-			return nil, err
-		}
-		if bodyErr != nil {
-			return nil, bodyErr
-		}
-		if err := control.Invalid(merge(faults, more)); err != nil {
-			return nil, err
+		b, once, replay, err := readCommand(ctx, x, func(b *B) ([]holdfast.Field, error) { return c.check(ctx, *x.caller, in, b) })
+		if err != nil || replay != nil {
+			return replayed(replay, err)
 		}
 		done, err := c.do(ctx, *x.caller, in, &b, once)
 		if err != nil || done.Replay != nil {
@@ -94,6 +72,31 @@ func registerCommand[P, B any](s *server, need access, op huma.Operation, accept
 		}
 		return &commandAnswer{Body: envelopeOf(done.Operation)}, nil
 	})
+}
+
+// readCommand reads the body of a POST in the order of the checks, unless the same
+// request was answered before.
+func readCommand[B any](ctx context.Context, x *exchange, check func(b *B) ([]holdfast.Field, error)) (b B, once *control.Once, replay *control.Answer, err error) {
+	raw, bodyErr := x.body()
+	if once, err = x.once(raw); err != nil {
+		return b, nil, nil, err
+	}
+	var faults []holdfast.Field
+	if bodyErr == nil {
+		replay, err = x.server.control.Replay(ctx, *x.caller, once)
+		if err != nil || replay != nil {
+			return b, once, replay, err
+		}
+		faults = control.ReadObject(raw, &b)
+	}
+	more, err := check(&b)
+	if err != nil {
+		return b, once, nil, err
+	}
+	if bodyErr != nil {
+		return b, once, nil, bodyErr
+	}
+	return b, once, nil, control.Invalid(merge(faults, more))
 }
 
 // merge adds the faults of fields that have none yet.

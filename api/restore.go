@@ -39,9 +39,6 @@ func (s *server) registerRestore() {
 	})
 }
 
-// noBody is the body of a command that has no fields.
-type noBody struct{}
-
 func (s *server) registerRestoreInPlace() {
 	registerCommand(s, scopes(holdfast.ScopeBackupVM), huma.Operation{
 		OperationID: "restoreBackup", Method: http.MethodPost, Tags: []string{tagBackups},

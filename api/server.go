@@ -65,6 +65,8 @@ func New(c *control.Control, o Options) http.Handler {
 	s.registerRestore()
 	s.registerRestoreInPlace()
 	s.registerRestoreFrom()
+	s.registerSnapshots()
+	s.registerSnapshotSchedules()
 	s.registerJobs()
 	s.registerAdmin()
 	s.registerService()

@@ -14,6 +14,9 @@ type orNull[T any] struct{ value *T }
 // MarshalJSON writes the value or null.
 func (o orNull[T]) MarshalJSON() ([]byte, error) { return json.Marshal(o.value) }
 
+// UnmarshalJSON reads an answer that was kept.
+func (o *orNull[T]) UnmarshalJSON(b []byte) error { return json.Unmarshal(b, &o.value) }
+
 // Schema says so in the document.
 func (orNull[T]) Schema(r huma.Registry) *huma.Schema {
 	return &huma.Schema{AnyOf: []*huma.Schema{r.Schema(typeOf[T](), true, ""), {Type: "null"}}}

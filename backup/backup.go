@@ -25,6 +25,9 @@ type Service struct {
 	Log    *slog.Logger
 	// Limits of each backup.
 	Limits Limits
+	// Sample is the share of a disk, 0 to 1, that is read in an incremental backup
+	// to prove what change tracking calls unchanged; 0 for none.
+	Sample float64
 }
 
 // points is how many points in time one claim of a backup may take before it
@@ -68,9 +71,9 @@ func (b *attempt) work(ctx context.Context) (holdfast.BackupReport, error) {
 			return report, nil
 		case ctx.Err() != nil:
 			return report, err
-		case errors.Is(err, errParent):
+		case untracked(err):
 			// It cannot happen again: from now on there is no parent.
-			if err := b.run.Save(ctx, keyWhole, true); err != nil {
+			if err := b.readWhole(ctx, err); err != nil {
 				return report, err
 			}
 		case errors.Is(err, compute.ErrScratchExhausted):

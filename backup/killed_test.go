@@ -19,6 +19,8 @@ var deaths = []struct {
 	{"before the point is taken", false, func(p *process) { p.atEntry("point", 2) }},
 	{"after the point is taken, before Begin returned", false, func(p *process) { p.atEntry("point", 3) }},
 	{"after Begin returned", true, func(p *process) { p.atCall("open", 1) }},
+	{"before the sample is drawn", true, func(p *process) { p.atEntry("sample", 1) }},
+	{"before the sample is proved", true, func(p *process) { p.atEntry("sample", 2) }},
 	{"mid-transfer, a pack put", true, func(p *process) { p.atBlob("packs/", 2, true) }},
 	{"mid-transfer, a pack not put", true, func(p *process) { p.atBlob("packs/", 1, false) }},
 	{"before the proof that the point held", true, func(p *process) { p.atCall("recover", 5) }},

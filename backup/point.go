@@ -26,6 +26,8 @@ const (
 	keyPoint  = "point"
 	keyNumber = "points"
 	keyWhole  = "whole" // true: there is no parent to build on
+	keyWhy    = "why"   // there is none
+	keySample = "sample"
 )
 
 // load reads the point in time that this claim or a predecessor journalled.
@@ -131,7 +133,7 @@ func (b *attempt) parents(ctx context.Context) ([]compute.Point, error) {
 	}
 	var found []compute.Point
 	for _, p := range b.in.Parents {
-		switch err := b.usable(ctx, p); {
+		switch _, err := b.usable(ctx, p); {
 		case err == nil:
 			found = append(found, compute.Point(p.Point))
 		case errors.Is(err, errParent):
@@ -143,12 +145,11 @@ func (b *attempt) parents(ctx context.Context) ([]compute.Point, error) {
 	return found, nil
 }
 
-// usable is nil for a parent whose manifest is there and whole, and errParent
-// for one whose is not.
-func (b *attempt) usable(ctx context.Context, p holdfast.ParentBackup) error {
-	_, err := b.vault.Manifest(ctx, string(p.ID))
+// usable reads the manifest of a parent: errParent if it is not there or not whole.
+func (b *attempt) usable(ctx context.Context, p holdfast.ParentBackup) (vault.Manifest, error) {
+	m, err := b.vault.Manifest(ctx, string(p.ID))
 	if errors.Is(err, vault.ErrNoBackup) || vault.IsDamage(err) {
-		return fmt.Errorf("%w: %w", errParent, err)
+		return m, fmt.Errorf("%w: %w", errParent, err)
 	}
-	return err
+	return m, err
 }

@@ -46,7 +46,7 @@ func (w *world) process() *process {
 	p.door = &door{Queue: control.NewQueue(w.store, w.log).WithUpkeep(w.care), process: p, cancelSeen: make(chan struct{})}
 	p.service = &backup.Service{
 		Host:   &machine.Host{Driver: p.sim, Provisioner: p.sim, Regenerator: p.sim, Ports: machine.PortRange{First: 47000, Last: 47099}},
-		Vaults: p, Log: w.log,
+		Vaults: p, Log: w.log, Sample: 0.001,
 	}
 	p.keeper = &backup.Keeper{Vaults: p, Log: w.log, Sessions: func(context.Context, holdfast.AccountID, string) func(string) vault.SessionState {
 		return func(session string) vault.SessionState { return p.sessions[session] }

@@ -45,6 +45,7 @@ func (c *Control) Commands() map[string]Command {
 		command("vps-delete", "End a VPS; its backups stay.", c.DeleteVPS),
 		command("backup-list", "List the backups of all accounts, of one, or of a VPS, and where they lie.", c.ListAllBackups),
 		command("backup-show", "Show a backup and where it lies.", c.BackupInfo),
+		command("snapshot-list", "List the snapshots of all accounts, of one, or of a VPS.", c.ListAllSnapshots),
 		command("job-get", "Show an operation.", c.JobInfo),
 	} {
 		out[cmd.Name] = cmd

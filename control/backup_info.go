@@ -17,7 +17,13 @@ type BackupInfo struct {
 	CreatedAt *time.Time            `json:"createdAt"` // the instant of its data
 	SizeBytes int64                 `json:"sizeBytes"`
 	Site      string                `json:"site"` // where it was made
-	Copies    []CopyInfo            `json:"copies"`
+	// How it came about, and why it is no better; all "" until it is completed.
+	Incremental       string `json:"incremental"`
+	IncrementalReason string `json:"incrementalReason"`
+	Consistency       string `json:"consistency"`
+	ConsistencyReason string `json:"consistencyReason"`
+
+	Copies []CopyInfo `json:"copies"`
 }
 
 // CopyInfo is a backup at a further place.
@@ -112,6 +118,7 @@ func backupInfos(ctx context.Context, q *store.Queries, account holdfast.Account
 		info := BackupInfo{
 			ID: b.ID.String(), Account: b.AccountID.String(), VPS: b.VPSID.String(), Status: b.Status,
 			CreatedAt: timeOrNull(b.PointAt), SizeBytes: b.SizeBytes, Site: b.Site, Copies: by[b.ID],
+			Incremental: b.Incremental, IncrementalReason: b.IncrementalReason, Consistency: b.Consistency, ConsistencyReason: b.ConsistencyReason,
 		}
 		if info.Copies == nil {
 			info.Copies = []CopyInfo{}

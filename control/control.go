@@ -34,6 +34,8 @@ type Options struct {
 	Site string
 	// Restore says how restores in place go.
 	Restore RestorePolicy
+	// Snapshots say how many there may be and for how long.
+	Snapshots SnapshotPolicy
 	// Currency of new VPSs, ISO 4217; default "EUR".
 	Currency string
 	// WrapKey draws a new key for an account and returns it wrapped by the
@@ -61,6 +63,7 @@ func (o Options) withDefaults() Options {
 		o.Site = "local"
 	}
 	o.Restore = o.Restore.withDefaults()
+	o.Snapshots = o.Snapshots.withDefaults()
 	if o.Currency == "" {
 		o.Currency = "EUR"
 	}
@@ -109,7 +112,7 @@ func told(op string, err error) error {
 	switch {
 	case errors.Is(err, store.ErrFull):
 		return holdfast.Wrap(holdfast.CodeDatabaseFull, op, "The service's database is full, so nothing new can be started. Deleting backups still works.", err)
-	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrConflict), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, store.ErrBusy), errors.Is(err, store.ErrUnreachable), errors.Is(err, store.ErrConflict), errors.Is(err, context.DeadlineExceeded):
 		return holdfast.Wrap(holdfast.CodeUpstreamUnavailable, op, "The service is too busy at the moment. Try again later.", err)
 	}
 	return holdfast.Wrap(holdfast.CodeInternal, op, "Something went wrong on our side.", err)

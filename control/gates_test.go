@@ -11,6 +11,7 @@ import (
 
 	"holdfast"
 	"holdfast/control"
+	"holdfast/internal/testpg"
 	"holdfast/store"
 )
 
@@ -26,7 +27,7 @@ type gateWorld struct {
 
 func newGateWorld(t *testing.T) *gateWorld {
 	t.Helper()
-	s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "db"), store.WithReserve(0))
+	s, err := store.Open(t.Context(), testpg.At(t, filepath.Join(t.TempDir(), "db")), store.WithReserve(0))
 	w := &gateWorld{t: t, store: s}
 	w.ok(err)
 	t.Cleanup(func() { w.ok(s.Close()) })

@@ -16,6 +16,7 @@ type HostInfo struct {
 	Name      string     `json:"name"`
 	Driver    string     `json:"driver"`
 	Enabled   bool       `json:"enabled"`
+	Snapshots bool       `json:"snapshots"` // its driver keeps them
 	Available bool       `json:"available"`
 	SeenAt    *time.Time `json:"seenAt"`
 	Capacity  LimitsInfo `json:"capacity"`
@@ -23,7 +24,7 @@ type HostInfo struct {
 
 func hostInfo(h holdfast.Host, now time.Time) HostInfo {
 	return HostInfo{
-		ID: h.ID.String(), Region: h.Region, Name: h.Name, Driver: h.Driver, Enabled: h.Enabled,
+		ID: h.ID.String(), Region: h.Region, Name: h.Name, Driver: h.Driver, Enabled: h.Enabled, Snapshots: h.Snapshots,
 		Available: h.Available(now), SeenAt: timeOrNull(h.SeenAt), Capacity: LimitsInfo(h.Capacity),
 	}
 }
@@ -31,10 +32,12 @@ func hostInfo(h holdfast.Host, now time.Time) HostInfo {
 // RegisterHostInput describes a host. What is zero in the capacity is not
 // bounded.
 type RegisterHostInput struct {
-	Name     string     `json:"name"`
-	Region   string     `json:"region"`
-	Driver   string     `json:"driver,omitzero"` // default "qemu"
-	Capacity LimitsInfo `json:"capacity,omitzero"`
+	Name   string `json:"name"`
+	Region string `json:"region"`
+	Driver string `json:"driver,omitzero"` // default "qemu"
+	// Snapshots: the driver keeps them; left out: as it was, or not.
+	Snapshots *bool      `json:"snapshots"`
+	Capacity  LimitsInfo `json:"capacity,omitzero"`
 }
 
 // RegisterHost makes a host, enabled, or changes the one of that name. It
@@ -62,6 +65,7 @@ func (c *Control) RegisterHost(ctx context.Context, in RegisterHostInput) (HostI
 		if err != nil {
 			return err
 		}
+		set(&h.Snapshots, in.Snapshots)
 		h.Region, h.Driver, h.Capacity = in.Region, in.Driver, holdfast.CloudResources(in.Capacity)
 		out = hostInfo(h, now)
 		return tx.PutHost(ctx, h)
@@ -96,9 +100,9 @@ func (c *Control) EnableHost(ctx context.Context, in EnableHostInput) (HostInfo,
 
 // TouchHost notes a sign of life of a host. It is cheap to call often.
 func (c *Control) TouchHost(ctx context.Context, id holdfast.HostID) error {
-	return c.urgent(ctx, "control.TouchHost", func(tx *store.Tx) error {
+	return told("control.TouchHost", c.store.TxLease(ctx, func(tx *store.Tx) error {
 		return tx.TouchHost(ctx, id, holdfast.HostAlive/6)
-	})
+	}))
 }
 
 // ReportRoom notes how many bytes are free where a host's disks lie.

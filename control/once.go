@@ -84,26 +84,33 @@ type Accepted struct {
 // one of them take the key first.
 func (c *Control) once(ctx context.Context, op string, caller Caller, o *Once, do func(tx *store.Tx) (holdfast.Operation, error)) (Accepted, error) {
 	var out Accepted
-	err := c.write(ctx, op, func(tx *store.Tx) error {
-		out = Accepted{}
-		if o != nil {
-			replay, err := o.take(ctx, tx, caller)
-			if err != nil || replay != nil {
-				out.Replay = replay
-				return err
-			}
-		}
-		var err error
-		if out.Operation, err = do(tx); err != nil || o == nil {
-			return err
-		}
-		a, err := o.Answer(out.Operation)
-		if err != nil {
-			return err
-		}
-		return tx.CompleteIdempotent(ctx, o.key(caller), onceOwner, a.Status, nil, a.Body)
+	err := c.write(ctx, op, func(tx *store.Tx) (err error) {
+		out.Replay, err = o.run(ctx, tx, caller, func() (answer func() (Answer, error), err error) {
+			out.Operation, err = do(tx)
+			return func() (Answer, error) { return o.Answer(out.Operation) }, err
+		})
+		return err
 	})
 	return out, err
+}
+
+// run runs do within a transaction, unless the request took effect before: then it
+// says what was answered. What do returns makes the answer that is kept.
+func (o *Once) run(ctx context.Context, tx *store.Tx, caller Caller, do func() (answer func() (Answer, error), err error)) (*Answer, error) {
+	if o != nil {
+		if replay, err := o.take(ctx, tx, caller); err != nil || replay != nil {
+			return replay, err
+		}
+	}
+	answer, err := do()
+	if err != nil || o == nil {
+		return nil, err
+	}
+	a, err := answer()
+	if err != nil {
+		return nil, err
+	}
+	return nil, tx.CompleteIdempotent(ctx, o.key(caller), onceOwner, a.Status, nil, a.Body)
 }
 
 // take takes the key, or says what was answered under it.

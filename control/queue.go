@@ -73,7 +73,7 @@ func (q *Queue) Claim(ctx context.Context, req operation.ClaimRequest) (holdfast
 		return holdfast.Operation{}, holdfast.E(holdfast.CodeInvalidRequest, "A claim needs the name of its runner and a duration of at most 10 minutes.")
 	}
 	var out holdfast.Operation
-	err := q.store.TxUrgent(ctx, func(tx *store.Tx) error {
+	err := q.store.TxLease(ctx, func(tx *store.Tx) error {
 		if err := q.touch(ctx, tx, req.Host); err != nil {
 			return err
 		}
@@ -107,7 +107,7 @@ func (q *Queue) Renew(ctx context.Context, l operation.Lease, ttl time.Duration,
 	if ttl <= 0 || ttl > maxTTL {
 		return false, holdfast.E(holdfast.CodeInvalidRequest, "A lease lasts at most 10 minutes.")
 	}
-	err = q.store.TxUrgent(ctx, func(tx *store.Tx) error {
+	err = q.store.TxLease(ctx, func(tx *store.Tx) error {
 		o, err := tx.RenewOperation(ctx, q.held(l), ttl, bounded(p))
 		if err != nil {
 			return err
@@ -132,7 +132,7 @@ func cut(s string, n int) string {
 }
 
 // deletes are the kinds that must work on a full disk.
-var deletes = map[holdfast.Kind]bool{holdfast.KindBackupDelete: true, holdfast.KindVPSDelete: true, holdfast.KindGenerationDrop: true}
+var deletes = map[holdfast.Kind]bool{holdfast.KindBackupDelete: true, holdfast.KindVPSDelete: true, holdfast.KindSnapshotDelete: true, holdfast.KindGenerationDrop: true}
 
 // Journal stores an entry under its key.
 func (q *Queue) Journal(ctx context.Context, l operation.Lease, key string, value json.RawMessage) error {

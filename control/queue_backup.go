@@ -87,8 +87,8 @@ func readBackupReport(raw json.RawMessage) (holdfast.BackupReport, error) {
 		return r, fmt.Errorf("%w: incremental is %q", errRefused, r.Incremental)
 	case !slices.Contains([]string{holdfast.ConsistencyCrash, holdfast.ConsistencyFilesystem, holdfast.ConsistencyOffline}, r.Consistency):
 		return r, fmt.Errorf("%w: consistency is %q", errRefused, r.Consistency)
-	case len(r.ConsistencyReason) > maxReason:
-		return r, fmt.Errorf("%w: the reason of the consistency has %d bytes", errRefused, len(r.ConsistencyReason))
+	case len(r.ConsistencyReason) > maxReason || len(r.IncrementalReason) > maxReason:
+		return r, fmt.Errorf("%w: reasons of %d and %d bytes", errRefused, len(r.ConsistencyReason), len(r.IncrementalReason))
 	}
 	return r, nil
 }

@@ -24,19 +24,22 @@ type effect struct {
 
 // effects has every kind.
 var effects = map[holdfast.Kind]effect{
-	holdfast.KindBackup:         {backupDone, backupFailed},
-	holdfast.KindBackupDelete:   {backupDeleted, again},
-	holdfast.KindRestoreToPayg:  {restoreDone, restoreFailed},
-	holdfast.KindVPSCreate:      {vpsCreated, vpsCreateFailed},
-	holdfast.KindVPSStart:       {powerDone, powerFailed},
-	holdfast.KindVPSStop:        {powerDone, powerFailed},
-	holdfast.KindVPSDelete:      {vpsDeleted, vpsDeleteFailed},
-	holdfast.KindRestoreInPlace: {inPlaceDone, inPlaceFailed},
-	holdfast.KindRestoreUndo:    {undone, undoFailed},
-	holdfast.KindGenerationDrop: {generationDropped, generationDropFailed},
-	holdfast.KindCopy:           {copyDone, copyFailed},
-	holdfast.KindCopyDelete:     {copyDeleted, copyFailed},
-	holdfast.KindVaultCollect:   {collectDone, collectFailed},
+	holdfast.KindBackup:          {backupDone, backupFailed},
+	holdfast.KindBackupDelete:    {backupDeleted, again},
+	holdfast.KindRestoreToPayg:   {restoreDone, restoreFailed},
+	holdfast.KindVPSCreate:       {vpsCreated, vpsCreateFailed},
+	holdfast.KindVPSStart:        {powerDone, powerFailed},
+	holdfast.KindVPSStop:         {powerDone, powerFailed},
+	holdfast.KindVPSDelete:       {vpsDeleted, vpsDeleteFailed},
+	holdfast.KindSnapshotCreate:  {snapshotCreated, snapshotCreateFailed},
+	holdfast.KindSnapshotRestore: {snapshotRestored, snapshotRestoreFailed},
+	holdfast.KindSnapshotDelete:  {snapshotDeleted, snapshotDeleteFailed},
+	holdfast.KindRestoreInPlace:  {inPlaceDone, inPlaceFailed},
+	holdfast.KindRestoreUndo:     {undone, undoFailed},
+	holdfast.KindGenerationDrop:  {generationDropped, generationDropFailed},
+	holdfast.KindCopy:            {copyDone, copyFailed},
+	holdfast.KindCopyDelete:      {copyDeleted, copyFailed},
+	holdfast.KindVaultCollect:    {collectDone, collectFailed},
 }
 
 // errRefused: a report says what cannot be.

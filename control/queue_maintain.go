@@ -35,7 +35,7 @@ func (q *Queue) Maintain(ctx context.Context) {
 func (q *Queue) maintainOnce(ctx context.Context) error {
 	for {
 		var n int
-		err := q.store.TxUrgent(ctx, func(tx *store.Tx) error {
+		err := q.store.TxLease(ctx, func(tx *store.Tx) error {
 			var err error
 			n, err = tx.ExpireIdempotent(ctx, onceAge, maintainBatch)
 			return err

@@ -21,9 +21,6 @@ type inPlaceResult struct {
 	UndoUntil       string              `json:"undoUntil"`
 }
 
-// wireTime is how times look on the wire.
-const wireTime = "2006-01-02T15:04:05.000Z"
-
 func inPlaceDone(ctx context.Context, e *ending, raw json.RawMessage) (any, error) {
 	var r holdfast.InPlaceReport
 	if err := json.Unmarshal(raw, &r); err != nil {
@@ -38,7 +35,7 @@ func inPlaceDone(ctx context.Context, e *ending, raw json.RawMessage) (any, erro
 	until := e.now.Add(e.care.Restore.withDefaults().UndoFor)
 	out := inPlaceResult{
 		VPSID: e.op.VPSID, BackupID: e.op.BackupID, PowerState: r.Power, BytesWritten: r.BytesWritten,
-		DurationSeconds: e.seconds(), UndoUntil: until.UTC().Format(wireTime),
+		DurationSeconds: e.seconds(), UndoUntil: wireTime(until),
 	}
 	return out, e.replaced(ctx, holdfast.GenerationPreparing, r.Power, func(former holdfast.Generation) error {
 		old, err := safetyOf(ctx, e.tx.Queries(), e.op.VPSID)
@@ -146,7 +143,8 @@ func (e *ending) runOn(ctx context.Context) error {
 // generationDropped is the end of disks that are not in force, and of what was
 // known of them.
 func generationDropped(ctx context.Context, e *ending, _ json.RawMessage) (any, error) {
-	return struct{}{}, gone(e.tx.DeleteGeneration(ctx, e.op.VPSID, e.generation()))
+	number := e.generation()
+	return struct{}{}, errors.Join(e.tx.DeleteSnapshotsOf(ctx, e.op.VPSID, number), gone(e.tx.DeleteGeneration(ctx, e.op.VPSID, number)))
 }
 
 // generationDropFailed has it tried again, later.

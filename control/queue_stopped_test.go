@@ -15,6 +15,7 @@ import (
 
 	"holdfast"
 	"holdfast/control"
+	"holdfast/internal/testpg"
 	"holdfast/operation"
 	"holdfast/store"
 )
@@ -37,7 +38,7 @@ func TestStoppedRunner(t *testing.T) {
 	s, q := openSteady(t, w.path)
 	_, backup := w.backup()
 	first := exec.Command(os.Args[0], "-test.run=^TestStoppedRunner$", "-test.v")
-	first.Env = append(os.Environ(), stoppedDB+"="+w.path, stoppedHost+"="+string(w.host))
+	first.Env = append(os.Environ(), stoppedDB+"="+testpg.At(t, w.path), "HOLDFAST_TEST_DATABASE=sqlite", stoppedHost+"="+string(w.host))
 	first.Stderr = os.Stderr
 	// When the test ends early, so does its child.
 	first.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -119,7 +120,7 @@ func TestStoppedRunner(t *testing.T) {
 // openSteady opens the database with the real clocks.
 func openSteady(t *testing.T, path string) (*store.Store, *control.Queue) {
 	t.Helper()
-	s, err := store.Open(t.Context(), path, store.WithReserve(0))
+	s, err := store.Open(t.Context(), testpg.At(t, path), store.WithReserve(0))
 	if err != nil {
 		t.Fatal(err)
 	}

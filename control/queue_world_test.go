@@ -16,6 +16,7 @@ import (
 
 	"holdfast"
 	"holdfast/control"
+	"holdfast/internal/testpg"
 	"holdfast/operation"
 	"holdfast/store"
 )
@@ -79,7 +80,7 @@ func newQueueWorld(t testing.TB) *queueWorld {
 // open opens the database once more, as another process would.
 func (w *queueWorld) open() (*store.Store, *control.Queue) {
 	w.t.Helper()
-	s, err := store.Open(w.t.Context(), w.path, store.WithReserve(0),
+	s, err := store.Open(w.t.Context(), testpg.At(w.t, w.path), store.WithReserve(0),
 		store.WithSteadyClock(func() time.Duration { return time.Duration(w.steady.Load()) }),
 		store.WithWallClock(func() time.Time { return someTime.Add(time.Duration(w.wall.Load()) * time.Second) }))
 	if err != nil {
@@ -135,6 +136,7 @@ var allKinds = []holdfast.Kind{
 	holdfast.KindBackup, holdfast.KindBackupDelete, holdfast.KindRestoreToPayg,
 	holdfast.KindVPSCreate, holdfast.KindVPSStart, holdfast.KindVPSStop, holdfast.KindVPSDelete,
 	holdfast.KindRestoreInPlace, holdfast.KindRestoreUndo, holdfast.KindGenerationDrop,
+	holdfast.KindSnapshotCreate, holdfast.KindSnapshotRestore, holdfast.KindSnapshotDelete,
 	holdfast.KindCopy, holdfast.KindCopyDelete, holdfast.KindVaultCollect,
 }
 

@@ -19,6 +19,8 @@ type Upkeep struct {
 	CollectAfter time.Duration
 	// Restore says how long the disks from before a restore are kept.
 	Restore RestorePolicy
+	// Snapshots say how many there may be and for how long.
+	Snapshots SnapshotPolicy
 }
 
 func (u Upkeep) places() []string { return append([]string{u.First}, u.Copies...) }
@@ -40,7 +42,7 @@ const (
 )
 
 // Upkeep queues the operations that keep copies and vaults as they should be, on a
-// host, until ctx ends. The rows say what is to be done, and an operation that
+// host, and those on snapshots that have expired or are due, until ctx ends. The rows say what is to be done, and an operation that
 // fails leaves its row: nothing is forgotten, whatever dies when.
 func (q *Queue) Upkeep(ctx context.Context, host holdfast.HostID) {
 	tick := time.NewTicker(min(upkeepEvery, max(q.care.CollectAfter, time.Second)))
@@ -69,7 +71,7 @@ func (q *Queue) Upkeep(ctx context.Context, host holdfast.HostID) {
 
 func (q *Queue) warn(ctx context.Context, err error) {
 	if ctx.Err() == nil {
-		q.log.WarnContext(ctx, "cannot plan the upkeep of the vaults", "error", err)
+		q.log.WarnContext(ctx, "cannot plan the upkeep", "error", err)
 	}
 }
 
@@ -120,7 +122,7 @@ func (q *Queue) keepUp(ctx context.Context, host holdfast.HostID) error {
 			return q.queueUpkeep(ctx, tx, o, holdfast.CollectInput{Deletions: g.Deletions})
 		}))
 	}
-	return errors.Join(err, q.keepGenerations(ctx))
+	return errors.Join(err, q.keepGenerations(ctx), q.keepSnapshots(ctx))
 }
 
 func (q *Queue) queueCopy(ctx context.Context, tx *store.Tx, c holdfast.BackupCopy, host holdfast.HostID) error {

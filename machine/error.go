@@ -17,6 +17,7 @@ func Explain(op string, err error) error {
 	}{
 		{compute.ErrNoSpace, holdfast.CodeHostDiskFull, "The host's disk is full. Ask the operator to free space, then try again."},
 		{compute.ErrScratchExhausted, holdfast.CodeScratchExhausted, "The guest wrote more during the backup than the host keeps aside, so the backup was given up; the VPS ran on. Try again at a quieter time."},
+		{compute.ErrNoSnapshot, holdfast.CodeSnapshotNotFound, "The host does not have this snapshot any more. Choose another one."},
 		{compute.ErrNotFound, holdfast.CodeVPSNotReady, "The host does not know this VPS. Ask the operator."},
 		{compute.ErrState, holdfast.CodeVPSStateChanged, "The VPS is in another power state than this needs. Look at its state, then try again."},
 	} {

@@ -124,18 +124,3 @@ func (x *exchange) runOn(ctx context.Context, ran bool, err error) error {
 	}
 	return Explain(op, err)
 }
-
-// committed is ctx for what a cancel must not end any more; the end of the lease
-// and of the runner still do.
-func committed(ctx context.Context, run *operation.Run) (context.Context, context.CancelFunc) {
-	out, end := context.WithCancelCause(run.Held())
-	stop := context.AfterFunc(ctx, func() {
-		if cause := context.Cause(ctx); !errors.Is(cause, operation.ErrCancelled) {
-			end(cause)
-		}
-	})
-	return out, func() {
-		stop()
-		end(nil)
-	}
-}

@@ -1,5 +1,6 @@
 // Package machine holds the use cases that make, start, stop and delete
-// machines, as handlers of operations. They repeat harmlessly: a successor of a
+// machines, and that take, roll back to and delete snapshots of them, as handlers
+// of operations. They repeat harmlessly: a successor of a
 // killed runner does the same again and finds done what was done.
 package machine
 
@@ -24,6 +25,8 @@ type Host struct {
 	// Regenerator replaces all disks of a machine at once; nil: the host's driver
 	// cannot.
 	Regenerator compute.Regenerator
+	// Snapshotter keeps snapshots; nil: the host's driver has none.
+	Snapshotter compute.Snapshotter
 	// Ports forwarded to guests are taken from [First, Last] on 127.0.0.1.
 	Ports PortRange
 

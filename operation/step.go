@@ -45,6 +45,19 @@ func Do[T any](ctx context.Context, run *Run, step string, act func(ctx context.
 	return out, run.Save(run.Held(), stepKey(step), stepEntry{Epoch: run.Epoch(), Done: true, Result: b})
 }
 
+// StepIn says of a journal whether a step was begun, and ended.
+func StepIn(journal map[string]json.RawMessage, step string) (begun, done bool, err error) {
+	b, begun := journal[stepKey(step)]
+	if !begun {
+		return false, false, nil
+	}
+	var e stepEntry
+	if err := json.Unmarshal(b, &e); err != nil {
+		return true, false, fmt.Errorf("operation: step %s: %w", step, err)
+	}
+	return true, e.Done, nil
+}
+
 // Begun says whether a claim has begun a step, which it was, and whether the
 // step's end is journalled too.
 func Begun(run *Run, step string) (epoch int64, done, begun bool, err error) {

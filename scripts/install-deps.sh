@@ -33,6 +33,8 @@ done <<<"$table"
 # The race detector links against the C library, and downloads need roots of trust.
 [ -e /usr/include/stdlib.h ] || wanted[libc6-dev]=1
 [ -e /etc/ssl/certs/ca-certificates.crt ] || wanted[ca-certificates]=1
+# Debian keeps the server's programs out of every PATH.
+[ $# -gt 0 ] || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || wanted[postgresql]=1
 [ "${#wanted[@]}" -gt 0 ] || exit 0
 
 mapfile -t packages < <(printf '%s\n' "${!wanted[@]}" | sort)

@@ -66,8 +66,12 @@ func (t *Tx) InsertAPIKey(ctx context.Context, k holdfast.APIKey) error {
 
 // RevokeAPIKey ends a key of an account; one that is revoked stays so.
 func (t *Tx) RevokeAPIKey(ctx context.Context, account holdfast.AccountID, id holdfast.KeyID) error {
+	now, err := t.Now(ctx)
+	if err != nil {
+		return err
+	}
 	res, err := t.db.NewUpdate().Model((*apiKeyRow)(nil)).
-		Set("revoked_at = CASE WHEN revoked_at = 0 THEN ? ELSE revoked_at END", toMicros(t.clock.wall())).
+		Set("revoked_at = CASE WHEN revoked_at = 0 THEN ? ELSE revoked_at END", toMicros(now)).
 		Where("id = ? AND account_id = ?", id, account).Exec(ctx)
 	return touched("revoke api key", res, err)
 }

@@ -38,6 +38,7 @@ type backupRow struct {
 	OS               *holdfast.OperatingSystem `bun:"os,type:text"`
 
 	ConsistencyReason string
+	IncrementalReason string
 	Latency           *holdfast.BackupLatency `bun:"latency,type:text"`
 	DataBytes         int64
 }
@@ -50,7 +51,7 @@ func newBackupRow(b holdfast.Backup) *backupRow {
 		SizeBytes: b.SizeBytes, ChangedBytes: b.ChangedBytes, TransferredBytes: b.TransferredBytes,
 		Incremental: b.Incremental, Consistency: b.Consistency,
 		CPUCores: b.CPUCores, MemoryMiB: b.MemoryMiB, Disks: notNil(b.Disks), Boot: b.Boot, OS: b.OS,
-		ConsistencyReason: b.ConsistencyReason, Latency: b.Latency, DataBytes: b.DataBytes,
+		ConsistencyReason: b.ConsistencyReason, IncrementalReason: b.IncrementalReason, Latency: b.Latency, DataBytes: b.DataBytes,
 	}
 }
 
@@ -62,7 +63,7 @@ func (r backupRow) domain() holdfast.Backup {
 		SizeBytes: r.SizeBytes, ChangedBytes: r.ChangedBytes, TransferredBytes: r.TransferredBytes,
 		Incremental: r.Incremental, Consistency: r.Consistency,
 		CPUCores: r.CPUCores, MemoryMiB: r.MemoryMiB, Disks: r.Disks, Boot: r.Boot, OS: r.OS,
-		ConsistencyReason: r.ConsistencyReason, Latency: r.Latency, DataBytes: r.DataBytes,
+		ConsistencyReason: r.ConsistencyReason, IncrementalReason: r.IncrementalReason, Latency: r.Latency, DataBytes: r.DataBytes,
 	}
 }
 
@@ -169,7 +170,7 @@ func (t *Tx) CompleteBackup(ctx context.Context, id holdfast.BackupID, r holdfas
 		Set("size_bytes = ?", r.SizeBytes).Set("changed_bytes = ?", r.ChangedBytes).
 		Set("transferred_bytes = ?", r.TransferredBytes).Set("data_bytes = ?", r.DataBytes).
 		Set("incremental = ?", r.Incremental).Set("consistency = ?", r.Consistency).
-		Set("consistency_reason = ?", r.ConsistencyReason).Set("latency = ?", latency).
+		Set("consistency_reason = ?", r.ConsistencyReason).Set("incremental_reason = ?", r.IncrementalReason).Set("latency = ?", latency).
 		Set("locked_until = ?", toMicros(r.LockedUntil)).
 		Where("id = ? AND status = ?", id, holdfast.BackupPending).Exec(ctx)
 	return touched("complete backup", res, err)

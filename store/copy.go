@@ -65,8 +65,12 @@ func (q *queries) DueCopies(ctx context.Context, places []string, limit int) ([]
 	if len(places) == 0 {
 		return nil, nil
 	}
+	now, err := q.LeaseNow(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return all[copyRow](ctx, q, "due copies", func(s *bun.SelectQuery) *bun.SelectQuery {
-		return s.Where("state <> ? AND due_at <= ?", holdfast.CopyComplete, toMicros(q.clock.lease())).
+		return s.Where("state <> ? AND due_at <= ?", holdfast.CopyComplete, toMicros(now)).
 			Where("place IN (?)", bun.List(places)).
 			Where("NOT EXISTS (SELECT 1 FROM operations AS o WHERE o.backup_id = backup_copies.backup_id AND o.place = backup_copies.place"+
 				" AND o.account_id = backup_copies.account_id AND o.status IN ('queued', 'in_progress')"+
@@ -112,8 +116,12 @@ func (t *Tx) DeleteCopy(ctx context.Context, backup holdfast.BackupID, place str
 // ResetCopies has everything copied to a place anew: the account's vault there was
 // lost.
 func (t *Tx) ResetCopies(ctx context.Context, account holdfast.AccountID, place string) error {
-	_, err := t.db.NewUpdate().Model((*copyRow)(nil)).
-		Set("state = ?", holdfast.CopyPending).Set("completed_at = 0").Set("bytes = 0").Set("due_at = ?", toMicros(t.clock.lease())).
+	now, err := t.LeaseNow(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = t.db.NewUpdate().Model((*copyRow)(nil)).
+		Set("state = ?", holdfast.CopyPending).Set("completed_at = 0").Set("bytes = 0").Set("due_at = ?", toMicros(now)).
 		Where("account_id = ? AND place = ? AND state = ?", account, place, holdfast.CopyComplete).Exec(ctx)
 	t.queued = true // whoever plans the upkeep has news
 	return failed("reset copies", err)

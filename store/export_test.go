@@ -41,6 +41,6 @@ func (s *Store) TryWriteByReader(ctx context.Context) error {
 
 // PretendNewer makes the database one that a newer version has written.
 func (s *Store) PretendNewer(ctx context.Context) error {
-	_, err := s.writer.ExecContext(ctx, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)")
+	_, err := s.writer.ExecContext(ctx, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, true)")
 	return err
 }

@@ -28,8 +28,12 @@ func (q *queries) DueGarbage(ctx context.Context, places []string, limit int) ([
 	if len(places) == 0 {
 		return nil, nil
 	}
+	now, err := q.LeaseNow(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return all[garbageRow](ctx, q, "due garbage", func(s *bun.SelectQuery) *bun.SelectQuery {
-		return s.Where("due_at <= ?", toMicros(q.clock.lease())).Where("place IN (?)", bun.List(places)).
+		return s.Where("due_at <= ?", toMicros(now)).Where("place IN (?)", bun.List(places)).
 			Where("NOT EXISTS (SELECT 1 FROM operations AS o WHERE o.kind = ? AND o.account_id = vault_garbage.account_id"+
 				" AND o.place = vault_garbage.place AND o.status IN ('queued', 'in_progress'))", holdfast.KindVaultCollect).
 			Order("due_at", "account_id").Limit(int64(limit))

@@ -50,9 +50,17 @@ func (q *queries) Generation(ctx context.Context, vps holdfast.VPSID, number int
 // DueGenerations lists the disks that are to be removed now, and that no operation
 // removes; at most limit. Of a VPS it is one at a time.
 func (q *queries) DueGenerations(ctx context.Context, limit int) ([]holdfast.Generation, error) {
+	lease, err := q.LeaseNow(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wall, err := q.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return all[generationRow](ctx, q, "due generations", func(s *bun.SelectQuery) *bun.SelectQuery {
 		return s.Where("((state = ? AND due_at <= ?) OR (state = ? AND expires_at <= ?))",
-			holdfast.GenerationDropping, toMicros(q.clock.lease()), holdfast.GenerationSafety, toMicros(q.clock.wall())).
+			holdfast.GenerationDropping, toMicros(lease), holdfast.GenerationSafety, toMicros(wall)).
 			Where("NOT EXISTS (SELECT 1 FROM operations AS o WHERE o.vps_id = generations.vps_id AND o.kind = ?"+
 				" AND o.status IN ('queued', 'in_progress'))", holdfast.KindGenerationDrop).
 			Order("due_at", "vps_id", "number").Limit(int64(limit))

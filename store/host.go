@@ -87,10 +87,13 @@ func (t *Tx) PutHost(ctx context.Context, h holdfast.Host) error {
 // TouchHost notes a sign of life of a host now, unless the last one is younger
 // than least. It does not mind a host that is not known.
 func (t *Tx) TouchHost(ctx context.Context, id holdfast.HostID, least time.Duration) error {
-	now := t.clock.wall()
+	now, err := t.Now(ctx)
+	if err != nil {
+		return err
+	}
 	// A sign of life from the future, written before the clock was set back,
 	// does not count.
-	_, err := t.db.NewUpdate().Model((*hostRow)(nil)).Set("seen_at = ?", toMicros(now)).
+	_, err = t.db.NewUpdate().Model((*hostRow)(nil)).Set("seen_at = ?", toMicros(now)).
 		Where("id = ? AND (seen_at <= ? OR seen_at > ?)", id, toMicros(now.Add(-least)), toMicros(now)).Exec(ctx)
 	return failed("touch host", err)
 }

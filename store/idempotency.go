@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -54,12 +56,25 @@ func (r idempotencyRow) domain() IdempotentRequest {
 }
 
 func (k IdempotencyKey) row() *idempotencyRow {
-	return &idempotencyRow{AccountID: k.Account, Caller: k.Caller, Method: k.Method, Path: k.Path, Name: k.Key}
+	return &idempotencyRow{AccountID: k.Account, Caller: k.Caller, Method: k.Method, Path: k.path(), Name: k.Key}
+}
+
+// maxPath bounds what is indexed of a path, in bytes: PostgreSQL refuses a row whose
+// key is longer than a third of a page, and a caller may write anything for an id.
+const maxPath = 512
+
+// path is the path, or what tells it from others if it is long.
+func (k IdempotencyKey) path() string {
+	if len(k.Path) <= maxPath {
+		return k.Path
+	}
+	sum := sha256.Sum256([]byte(k.Path))
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 const idempotencyKey = "account_id = ? AND caller = ? AND method = ? AND path = ? AND name = ?"
 
-func (k IdempotencyKey) args() []any { return []any{k.Account, k.Caller, k.Method, k.Path, k.Key} }
+func (k IdempotencyKey) args() []any { return []any{k.Account, k.Caller, k.Method, k.path(), k.Key} }
 
 // IdempotentRequest reads what is known under a key, or ErrNotFound.
 func (q *queries) IdempotentRequest(ctx context.Context, k IdempotencyKey) (IdempotentRequest, error) {
@@ -71,8 +86,12 @@ func (q *queries) IdempotentRequest(ctx context.Context, k IdempotencyKey) (Idem
 // BeginIdempotent takes a key for a request and says first: true. When the key
 // is taken it gives what is known of the earlier request instead.
 func (t *Tx) BeginIdempotent(ctx context.Context, k IdempotencyKey, fingerprint, owner string) (known IdempotentRequest, first bool, err error) {
+	now, err := t.Now(ctx)
+	if err != nil {
+		return IdempotentRequest{}, false, err
+	}
 	r := k.row()
-	r.Fingerprint, r.Owner, r.CreatedAt = fingerprint, owner, toMicros(t.clock.wall())
+	r.Fingerprint, r.Owner, r.CreatedAt = fingerprint, owner, toMicros(now)
 	r.Headers, r.Body = map[string]string{}, []byte{}
 	res, err := t.db.NewInsert().Model(r).On("CONFLICT DO NOTHING").Exec(ctx)
 	if err != nil {
@@ -113,8 +132,12 @@ func (t *Tx) ReleaseIdempotent(ctx context.Context, k IdempotencyKey, owner stri
 // ForgetIdempotent frees a key whose answer is older than age, so that it may
 // be taken again before ExpireIdempotent comes by.
 func (t *Tx) ForgetIdempotent(ctx context.Context, k IdempotencyKey, age time.Duration) error {
-	_, err := t.db.NewDelete().Model((*idempotencyRow)(nil)).Where(idempotencyKey, k.args()...).
-		Where("created_at < ?", toMicros(t.clock.wall().Add(-age))).Exec(ctx)
+	now, err := t.Now(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = t.db.NewDelete().Model((*idempotencyRow)(nil)).Where(idempotencyKey, k.args()...).
+		Where("created_at < ?", toMicros(now.Add(-age))).Exec(ctx)
 	return failed("forget idempotency", err)
 }
 
@@ -132,9 +155,13 @@ func (t *Tx) ReleaseAbandoned(ctx context.Context, owner string) (int, error) {
 // ExpireIdempotent forgets up to limit keys that are older than age, and says
 // how many.
 func (t *Tx) ExpireIdempotent(ctx context.Context, age time.Duration, limit int) (int, error) {
+	now, err := t.Now(ctx)
+	if err != nil {
+		return 0, err
+	}
 	old := t.db.NewSelect().Model((*idempotencyRow)(nil)).
 		Column("account_id", "caller", "method", "path", "name").
-		Where("created_at < ?", toMicros(t.clock.wall().Add(-age))).Order("created_at").Limit(int64(limit))
+		Where("created_at < ?", toMicros(now.Add(-age))).Order("created_at").Limit(int64(limit))
 	res, err := t.db.NewDelete().Model((*idempotencyRow)(nil)).
 		Where("(account_id, caller, method, path, name) IN (?)", old).Exec(ctx)
 	if err != nil {

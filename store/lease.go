@@ -31,26 +31,39 @@ func (h Held) where(u *bun.UpdateQuery) *bun.UpdateQuery {
 }
 
 // ClaimOperation takes the oldest operation of a host that is due: queued, or
-// in progress with an expired lease. It raises the epoch, and gives ErrNotFound
-// when there is none.
+// in progress with a lease that has expired by a clock that ran evenly meanwhile.
+// It raises the epoch, and gives ErrNotFound when there is none. It goes together
+// with others in TxLease.
 func (t *Tx) ClaimOperation(ctx context.Context, host holdfast.HostID, kinds []holdfast.Kind, runner string, ttl time.Duration) (holdfast.Operation, error) {
-	now := t.clock.lease()
 	if len(kinds) == 0 {
 		return holdfast.Operation{}, failed("claim", ErrNotFound)
 	}
+	now, err := t.LeaseNow(ctx)
+	if err != nil {
+		return holdfast.Operation{}, err
+	}
+	if t.clock.setBack() {
+		if err := t.clampLeases(ctx); err != nil {
+			return holdfast.Operation{}, err
+		}
+	}
 	o, err := one[operationRow](ctx, &t.queries, "claim", func(s *bun.SelectQuery) *bun.SelectQuery {
 		return forClaim(s.Where("host_id = ? AND kind IN ?", host, bun.Tuple(kinds)).
-			Where("((status = ? AND not_before <= ?) OR (status = ? AND lease_until < ?))",
-				holdfast.OperationQueued, toMicros(now), holdfast.OperationInProgress, toMicros(now)).
+			Where("((status = ? AND not_before <= ?) OR (status = ? AND lease_until < ? AND lease_ttl <= ?))",
+				holdfast.OperationQueued, toMicros(now), holdfast.OperationInProgress, toMicros(now), t.clock.even().Microseconds()).
 			Order("created_at", "id"))
 	})
+	if err != nil {
+		return holdfast.Operation{}, err
+	}
+	begun, err := t.Now(ctx)
 	if err != nil {
 		return holdfast.Operation{}, err
 	}
 	res, err := t.db.NewUpdate().Model((*operationRow)(nil)).
 		Set("status = ?", holdfast.OperationInProgress).Set("epoch = epoch + 1").Set("runner = ?", runner).
 		Set("lease_until = ?", toMicros(now.Add(ttl))).Set("lease_ttl = ?", ttl.Microseconds()).
-		Set("started_at = CASE WHEN started_at = 0 THEN ? ELSE started_at END", toMicros(t.clock.wall())).
+		Set("started_at = CASE WHEN started_at = 0 THEN ? ELSE started_at END", toMicros(begun)).
 		Where("id = ? AND epoch = ?", o.ID, o.Epoch).Exec(ctx)
 	if err := touched("claim", res, err); err != nil {
 		return holdfast.Operation{}, err
@@ -61,8 +74,12 @@ func (t *Tx) ClaimOperation(ctx context.Context, host holdfast.HostID, kinds []h
 // RenewOperation extends a lease, publishes progress and gives the operation as
 // it is now. ErrNotFound: the lease is not held any more.
 func (t *Tx) RenewOperation(ctx context.Context, h Held, ttl time.Duration, p holdfast.Progress) (holdfast.Operation, error) {
+	now, err := t.LeaseNow(ctx)
+	if err != nil {
+		return holdfast.Operation{}, err
+	}
 	u := t.db.NewUpdate().
-		Model(&operationRow{Progress: p, LeaseUntil: toMicros(t.clock.lease().Add(ttl)), LeaseTTL: ttl.Microseconds()}).
+		Model(&operationRow{Progress: p, LeaseUntil: toMicros(now.Add(ttl)), LeaseTTL: ttl.Microseconds()}).
 		Column("progress", "lease_until", "lease_ttl")
 	res, err := h.where(u).Exec(ctx)
 	if err := touched("renew", res, err); err != nil {
@@ -87,13 +104,17 @@ func (q *queries) HeldOperation(ctx context.Context, h Held) (holdfast.Operation
 // says whether the claim counts as an attempt. ErrNotFound: the lease is not
 // held any more.
 func (t *Tx) GiveBack(ctx context.Context, h Held, delay time.Duration, counted bool) error {
+	now, err := t.LeaseNow(ctx)
+	if err != nil {
+		return err
+	}
 	add := 0
 	if counted {
 		add = 1
 	}
 	u := t.db.NewUpdate().Model((*operationRow)(nil)).
 		Set("status = ?", holdfast.OperationQueued).Set("runner = ''").Set("lease_until = 0").
-		Set("not_before = ?", toMicros(t.clock.lease().Add(min(max(delay, 0), maxDelay)))).
+		Set("not_before = ?", toMicros(now.Add(min(max(delay, 0), maxDelay)))).
 		Set("attempts = attempts + ?", add)
 	res, err := h.where(u).Exec(ctx)
 	if err := touched("give back", res, err); err != nil {
@@ -107,7 +128,11 @@ func (t *Tx) GiveBack(ctx context.Context, h Held, delay time.Duration, counted 
 // may be empty), or failed when failure is not nil. The journal goes with it.
 // ErrNotFound: the lease is not held any more.
 func (t *Tx) EndOperation(ctx context.Context, h Held, result []byte, failure *holdfast.Failure) error {
-	r := operationRow{Status: holdfast.OperationCompleted, FinishedAt: toMicros(t.clock.wall()), Failure: failure}
+	now, err := t.Now(ctx)
+	if err != nil {
+		return err
+	}
+	r := operationRow{Status: holdfast.OperationCompleted, FinishedAt: toMicros(now), Failure: failure}
 	if failure != nil {
 		r.Status = holdfast.OperationFailed
 	} else if len(result) > 0 {
@@ -124,10 +149,13 @@ func (t *Tx) EndOperation(ctx context.Context, h Held, result []byte, failure *h
 }
 
 // clampLeases brings leases, delays and what is due that lie further ahead than they can,
-// because the wall clock was set back while the database was closed, to what
-// they would be if they began now.
+// because the clock was set back, to what they would be if they began now.
 func (t *Tx) clampLeases(ctx context.Context) error {
-	now := toMicros(t.clock.lease())
+	at, err := t.LeaseNow(ctx)
+	if err != nil {
+		return err
+	}
+	now := toMicros(at)
 	if _, err := t.db.NewUpdate().Model((*operationRow)(nil)).Set("lease_until = ? + lease_ttl", now).
 		Where("status = ? AND lease_until > ? + lease_ttl", holdfast.OperationInProgress, now).Exec(ctx); err != nil {
 		return failed("clamp leases", err)

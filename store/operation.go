@@ -154,7 +154,11 @@ func (q *queries) ListOperations(ctx context.Context, account holdfast.AccountID
 // its lock on the VPS. Its creation is now when it names none.
 func (t *Tx) InsertOperation(ctx context.Context, o holdfast.Operation) error {
 	if o.CreatedAt.IsZero() {
-		o.CreatedAt = t.clock.wall()
+		now, err := t.Now(ctx)
+		if err != nil {
+			return err
+		}
+		o.CreatedAt = now
 	}
 	if o.Status == "" {
 		o.Status = holdfast.OperationQueued

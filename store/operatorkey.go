@@ -53,8 +53,12 @@ func (t *Tx) InsertOperatorKey(ctx context.Context, k OperatorKey) error {
 
 // RevokeOperatorKey ends an operator key; one that is revoked stays so.
 func (t *Tx) RevokeOperatorKey(ctx context.Context, id holdfast.KeyID) error {
+	now, err := t.Now(ctx)
+	if err != nil {
+		return err
+	}
 	res, err := t.db.NewUpdate().Model((*operatorKeyRow)(nil)).
-		Set("revoked_at = CASE WHEN revoked_at = 0 THEN ? ELSE revoked_at END", toMicros(t.clock.wall())).
+		Set("revoked_at = CASE WHEN revoked_at = 0 THEN ? ELSE revoked_at END", toMicros(now)).
 		Where("id = ?", id).Exec(ctx)
 	return touched("revoke operator key", res, err)
 }

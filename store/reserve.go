@@ -106,6 +106,9 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // release gives the space up.
 func (r *reserve) release() error {
+	if r.size == 0 {
+		return nil
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.held = false

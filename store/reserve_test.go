@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast"
+	"holdfast/internal/testpg"
 	"holdfast/store"
 )
 
@@ -24,6 +25,9 @@ const onSmallDisk = "HOLDFAST_TEST_SMALL_DISK"
 // sees it: in a mount namespace of its own, and a user namespace when it is not
 // root's.
 func TestFullDisk(t *testing.T) {
+	if testpg.On() {
+		return // of SQLite's files
+	}
 	if dir := os.Getenv(onSmallDisk); dir != "" {
 		if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 			t.Fatal(err)
@@ -154,6 +158,9 @@ func fill(t *testing.T, path string) {
 
 // A database that opens on a full disk serves what is there.
 func TestReserveCannotBeMadeAtOpen(t *testing.T) {
+	if testpg.On() {
+		return // of SQLite's files
+	}
 	s := openAt(t, filepath.Join(t.TempDir(), "DB"), store.WithReserve(1<<50))
 	if _, err := s.Accounts(t.Context()); err != nil {
 		t.Fatal(err)

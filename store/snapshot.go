@@ -59,6 +59,13 @@ func (q *queries) Snapshots(ctx context.Context, vps holdfast.VPSID, generation 
 	})
 }
 
+// CountSnapshots counts the snapshots that a VPS's disks of one generation have,
+// those that are being deleted among them.
+func (q *queries) CountSnapshots(ctx context.Context, vps holdfast.VPSID, generation int) (int, error) {
+	n, err := q.db.NewSelect().Model((*snapshotRow)(nil)).Where("vps_id = ? AND generation = ?", vps, generation).Count(ctx)
+	return int(n), failed("count snapshots", err)
+}
+
 // AllSnapshots lists the snapshots of all accounts, or of one, or of one VPS,
 // whatever their state and generation, by VPS and in line.
 func (q *queries) AllSnapshots(ctx context.Context, account holdfast.AccountID, vps holdfast.VPSID) ([]holdfast.Snapshot, error) {
@@ -78,10 +85,14 @@ func (q *queries) AllSnapshots(ctx context.Context, account holdfast.AccountID, 
 // not in force and of VPSs on which another operation works; at most limit, those
 // due first first.
 func (q *queries) DueSnapshots(ctx context.Context, limit int) ([]holdfast.Snapshot, error) {
+	lease, now, err := q.nowBoth(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return all[snapshotRow](ctx, q, "due snapshots", func(s *bun.SelectQuery) *bun.SelectQuery {
-		return s.Where("due_at <= ?", toMicros(q.clock.lease())).
+		return s.Where("due_at <= ?", lease).
 			Where("(status = ? OR (status = ? AND expires_at <= ?))",
-				holdfast.SnapshotDeleting, holdfast.SnapshotCompleted, toMicros(q.clock.wall())).
+				holdfast.SnapshotDeleting, holdfast.SnapshotCompleted, now).
 			Where("EXISTS (SELECT 1 FROM vps AS v WHERE v.id = snapshots.vps_id AND v.generation = snapshots.generation AND v.service <> ?)",
 				holdfast.ServiceTerminated).
 			Where(noLockOn("snapshots"), holdfast.LockData).

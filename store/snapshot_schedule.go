@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"time"
 
 	"github.com/uptrace/bun"
 
@@ -45,10 +44,13 @@ func (q *queries) SnapshotSchedule(ctx context.Context, vps holdfast.VPSID) (hol
 // first. One that lies further ahead than it can, because the wall clock was set
 // back, is due too.
 func (q *queries) DueSchedules(ctx context.Context, limit int) ([]holdfast.SnapshotSchedule, error) {
-	now := toMicros(q.clock.wall())
+	lease, now, err := q.nowBoth(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return all[scheduleRow](ctx, q, "due schedules", func(s *bun.SelectQuery) *bun.SelectQuery {
-		return s.Where("enabled AND due_at <= ?", toMicros(q.clock.lease())).
-			Where("(next_at <= ? OR next_at > ? + ?)", now, now, (holdfast.MaxSnapshotInterval+1)*time.Hour.Microseconds()).
+		return s.Where("enabled AND due_at <= ?", lease).
+			Where("(next_at <= ? OR next_at > ? + ?)", now, now, holdfast.SnapshotAhead.Microseconds()).
 			Where("EXISTS (SELECT 1 FROM vps AS v WHERE v.id = snapshot_schedules.vps_id AND v.service = ?)", holdfast.ServiceActive).
 			Where(noLockOn("snapshot_schedules"), holdfast.LockData).
 			Order("due_at", "next_at", "vps_id").Limit(int64(limit))

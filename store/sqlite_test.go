@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"holdfast/internal/testpg"
 	"holdfast/store"
 )
 
@@ -45,7 +46,7 @@ func TestANewerDatabaseIsRefused(t *testing.T) {
 	if err := s.PretendNewer(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := store.Open(t.Context(), path, store.WithReserve(0)); err == nil {
+	if s, err := store.Open(t.Context(), testpg.At(t, path), store.WithReserve(0)); err == nil {
 		t.Error(s.Close(), "opened a database of a newer version")
 	}
 }

@@ -13,8 +13,19 @@ import (
 	"time"
 
 	"holdfast"
+	"holdfast/internal/testpg"
 	"holdfast/store"
 )
+
+func TestMain(m *testing.M) {
+	os.Exit(testpg.Run(m, func(ctx context.Context, url string) error {
+		s, err := store.Open(ctx, url)
+		if err != nil {
+			return err
+		}
+		return s.Close()
+	}))
+}
 
 // open opens a fresh database without a reserve, in a directory of the test.
 func open(t *testing.T, opts ...store.Option) *store.Store {
@@ -24,7 +35,7 @@ func open(t *testing.T, opts ...store.Option) *store.Store {
 
 func openAt(t *testing.T, path string, opts ...store.Option) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), path, opts...)
+	s, err := store.Open(t.Context(), testpg.At(t, path), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,6 +178,9 @@ func TestNounsComeBackAsTheyWere(t *testing.T) {
 }
 
 func TestFilesAreTheOwnersAlone(t *testing.T) {
+	if testpg.On() {
+		return // of SQLite's files
+	}
 	path := filepath.Join(t.TempDir(), "a ?dir#", "DB")
 	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)

@@ -252,3 +252,26 @@ func BenchmarkRandomRead(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSame compares 64 chunks, at random, of a disk in memory with their
+// image: what an incremental backup does to prove its change tracking.
+func BenchmarkSame(b *testing.B) {
+	disk := benchDisk()
+	v, _ := benchVault(b, vault.DefaultChunkSize)
+	m := mustBackup(b, v, "b1", disk, "", whole(disk))
+	r := newRand(5)
+	b.SetBytes(64 * vault.DefaultChunkSize)
+	for b.Loop() {
+		im, err := v.OpenImage(b.Context(), m.Images[0])
+		if err != nil {
+			b.Fatal(err)
+		}
+		for range 64 {
+			i := r.IntN(len(disk) / vault.DefaultChunkSize)
+			p := disk[i*vault.DefaultChunkSize : (i+1)*vault.DefaultChunkSize]
+			if same, err := im.Same(uint64(i), p); err != nil || !same {
+				b.Fatal(same, err)
+			}
+		}
+	}
+}

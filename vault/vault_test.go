@@ -8,6 +8,7 @@ import (
 
 	"holdfast/vault"
 	"holdfast/vault/blob"
+	"holdfast/vault/blob/fault"
 	"holdfast/vault/blob/local"
 	"holdfast/vault/blob/mem"
 	"holdfast/vault/keys"
@@ -86,6 +87,48 @@ func TestRandomReadsAndExtents(t *testing.T) {
 	}
 	if !bytes.Equal(covered, disk) {
 		t.Error("there is data outside the extents")
+	}
+}
+
+// TestSame: a chunk is told from others without being read.
+func TestSame(t *testing.T) {
+	st := mem.New()
+	v, o := initVault(t, st)
+	disk := randomDisk(newRand(4), 40*testChunk+77)
+	clear(disk[3*testChunk : 4*testChunk])
+	m := mustBackup(t, v, "b1", disk, "", whole(disk))
+	faulty := fault.New(st)
+	again, err := vault.Open(t.Context(), faulty, o.ring)
+	if err != nil {
+		t.Fatal(err)
+	}
+	im, err := again.OpenImage(t.Context(), m.Images[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(41) {
+		at := int(i) * testChunk
+		p := bytes.Clone(disk[at:min(at+testChunk, len(disk))])
+		if same, err := im.Same(i, p); err != nil || !same {
+			t.Errorf("chunk %d: %v, %v", i, same, err)
+		}
+		p[len(p)-1] ^= 1
+		if same, err := im.Same(i, p); err != nil || same {
+			t.Errorf("chunk %d, changed: %v, %v", i, same, err)
+		}
+		zeros := !bytes.ContainsFunc(disk[at:at+len(p)], func(r rune) bool { return r != 0 })
+		clear(p)
+		if same, err := im.Same(i, p); err != nil || same != zeros {
+			t.Errorf("chunk %d, zeros: %v, %v", i, same, err)
+		}
+	}
+	if calls := len(faulty.Calls()); calls > 20 {
+		t.Errorf("%d calls: chunks are read, not only nodes", calls)
+	}
+	for i, p := range map[uint64][]byte{40: disk[:testChunk], 41: disk[:77], 0: disk[:77]} {
+		if _, err := im.Same(i, p); !errors.Is(err, vault.ErrRanges) {
+			t.Errorf("%d bytes as chunk %d: %v", len(p), i, err)
+		}
 	}
 }
 

@@ -34,6 +34,7 @@ operator key in HOLDFAST_ADMIN_KEY.`,
 		group("image", "OS images that VPSs begin with", a.imageCommands()...),
 		group("vps", "VPSs", a.vpsCommands()...),
 		group("backup", "Backups, and the places they lie at", a.backupCommands()...),
+		group("snapshot", "Snapshots", a.snapshotCommands()...),
 	)
 	return c
 }

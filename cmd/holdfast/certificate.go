@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast"
+	"holdfast/store"
 )
 
 // certificate says what was destroyed of an account's keys, where and when, and
@@ -74,6 +75,9 @@ func (in *installation) remaining(ctx context.Context, c *certificate) error {
 		lapses = c.ShreddedAt.Add(keep).UTC().Format(time.RFC3339)
 	}
 	add("backups and snapshots of the database from before "+c.ShreddedAt.UTC().Format(time.RFC3339)+", with the master key", nil, lapses)
+	if store.OnServer(in.config.Database) {
+		add("the write-ahead log of the database's server, its archives and replicas, from before that time, with the master key", nil, lapses)
+	}
 	add("copies of the vault's keys/ blobs that are not at the places above, as replicas, snapshots and backups of them, with the master key or a kit", nil, unknownLapse)
 	add("blocks that file systems with snapshots and the media themselves keep of what was overwritten", nil, unknownLapse)
 	for _, p := range c.Places {
@@ -81,7 +85,7 @@ func (in *installation) remaining(ctx context.Context, c *certificate) error {
 			add("the keys/ blobs at "+p.Place+", with the master key or a kit", nil, "when this command is run again and reaches them")
 		}
 	}
-	running, err := in.serving()
+	running, err := in.serving(ctx)
 	if running {
 		add("the memory of the running service, if it had the vault open", nil, "when it is restarted, or next asked for the account's vault")
 	}
@@ -104,7 +108,11 @@ func (a *admin) printCertificate(w io.Writer, c certificate) error {
 	line("Backups:    %d, none of which can be read any more", c.Backups)
 	line("")
 	line("REMOVED")
-	line("- the wrapped account key from the database %s; its files were overwritten: %s", c.Database.File, stamp(c.Database.OverwrittenAt))
+	overwritten := "; its files were overwritten: " + stamp(c.Database.OverwrittenAt)
+	if store.OnServer(c.Database.File) {
+		overwritten = ", whose table was written anew"
+	}
+	line("- the wrapped account key from the database %s%s", c.Database.File, overwritten)
 	for _, p := range c.Places {
 		line("- %d key blobs, with all versions, from %s: %s", p.Removed, p.Place, stamp(p.At))
 		if p.Error != "" {

@@ -24,7 +24,7 @@ import (
 type config struct {
 	Data      string `koanf:"data"`       // everything the service keeps, unless named below
 	Listen    string `koanf:"listen"`     // host:port of the HTTP API
-	Database  string `koanf:"database"`   // file of the database
+	Database  string `koanf:"database"`   // file of the database, or postgres://… without a password
 	MasterKey string `koanf:"master_key"` // file of the master key
 	// MasterKeyCommand is a program and its arguments that print the master key,
 	// instead of its file.
@@ -75,6 +75,11 @@ type config struct {
 		LastPort     int           `koanf:"last_port"`
 		User         string        `koanf:"user"` // user that QEMU runs as; "" for the service's own
 	} `koanf:"host"`
+	Backup struct {
+		// Sample is the share of a disk that an incremental backup reads to prove its
+		// change tracking, 0 to 1; 0: nothing.
+		Sample float64 `koanf:"sample"`
+	} `koanf:"backup"`
 	Vault struct {
 		// BytesPerSecond limits what is written to the site; 0: no limit.
 		BytesPerSecond int64 `koanf:"bytes_per_second"`
@@ -90,7 +95,8 @@ type config struct {
 		// Grace is how long a guest may take to power off before a restore in place.
 		Grace time.Duration `koanf:"grace"`
 	} `koanf:"restore"`
-	S3 s3Config `koanf:"s3"`
+	Snapshot snapshotConfig `koanf:"snapshot"`
+	S3       s3Config       `koanf:"s3"`
 	// Copies are the further places of every backup.
 	Copies []copyConfig `koanf:"copies"`
 
@@ -104,7 +110,8 @@ var configDefaults = map[string]any{
 	"host.name":           "local", "host.region": "local", "host.driver": "qemu", "host.scratch_limit_mib": 10240, "host.host_scratch_limit_mib": 0, "host.scratch_reserve_mib": 64, "host.scratch_retry.guest_write_bytes_per_second": 0, "host.freeze": true, "host.backup_bytes_per_second": 0, "host.write_latency_limit": "1s",
 	"host.first_port": 20000, "host.last_port": 29999, "host.user": "", "host.accelerator": "",
 	"database": "", "database_backup_retention": "0s", "master_key": "", "master_key_command": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
-	"vault.bytes_per_second": 0, "vault.requests_per_second": 0, "vault.collect_after": "1m", "copies": "", "restore.undo_for": "24h", "restore.grace": "60s",
+	"vault.bytes_per_second": 0, "vault.requests_per_second": 0, "vault.collect_after": "1m", "copies": "", "backup.sample": 0.001,
+	"snapshot.limit": 8, "snapshot.lifetime": "24h", "restore.undo_for": "24h", "restore.grace": "60s",
 	"s3.endpoint": "", "s3.region": "us-east-1", "s3.credentials": "", "s3.ca": "", "s3.path_style": false, "s3.versions": false,
 	"s3.lock": "0s", "s3.lock_mode": lockCompliance,
 }
@@ -117,6 +124,7 @@ const minThrottle = 256 << 10
 func configFlags(fs *pflag.FlagSet) {
 	fs.String("config", "", "configuration file (YAML)")
 	fs.String("data", "", "directory of everything the service keeps (default /var/lib/holdfast)")
+	fs.String("database", "", "SQLite file, or postgres://USER@HOST/NAME; its password is in the file that PGPASSFILE names (default holdfast.db in data)")
 	fs.String("listen", "", "address of the HTTP API (default 127.0.0.1:8480)")
 	fs.String("accelerator", "", "QEMU accelerator: tcg or kvm; never guessed")
 	fs.StringArray("set", nil, "any setting as name=value, such as host.first_port=21000")
@@ -189,7 +197,7 @@ func loadEnviron(k *koanf.Koanf, environ []string) error {
 }
 
 func loadFlags(k *koanf.Koanf, fs *pflag.FlagSet) error {
-	for flag, name := range map[string]string{"data": "data", "listen": "listen", "accelerator": "host.accelerator"} {
+	for flag, name := range map[string]string{"data": "data", "database": "database", "listen": "listen", "accelerator": "host.accelerator"} {
 		if !fs.Changed(flag) {
 			continue
 		}
@@ -242,6 +250,8 @@ func (c *config) check() error {
 	_, _, err := net.SplitHostPort(c.Listen)
 	add(err == nil, "listen", "must be host:port")
 	add(filepath.IsAbs(c.Data), "data", "must be an absolute path")
+	detail := databaseFault(c.Database)
+	add(detail == "", "database", detail)
 	add(c.Operations.Lease >= time.Second, "operations.lease", "must be 1s or more")
 	add(c.Operations.Concurrency >= 1, "operations.concurrency", "must be 1 or more")
 	add(c.Rate.PerMinute >= 1 && c.Rate.Burst >= 1, "rate", "per_minute and burst must be 1 or more")
@@ -263,10 +273,12 @@ func (c *config) check() error {
 	add(c.Host.Region != "", "host.region", "must not be empty")
 	add(c.Vault.BytesPerSecond >= 0, "vault.bytes_per_second", "must be 0, for no limit, or more")
 	add(c.Host.Accelerator == "" || c.Host.Accelerator == "tcg" || c.Host.Accelerator == "kvm", "host.accelerator", "must be tcg or kvm")
+	add(c.Backup.Sample >= 0 && c.Backup.Sample <= 1, "backup.sample", "must be from 0, for nothing, to 1")
 	add(c.Vault.CollectAfter >= 0, "vault.collect_after", "must be 0, for never, or more")
 	add(c.Restore.UndoFor >= time.Minute, "restore.undo_for", "must be 1m or more")
 	add(c.Restore.Grace >= time.Second && c.Restore.Grace <= time.Hour, "restore.grace", "must be from 1s to 1h")
 	bad = append(bad, c.checkCopies()...)
+	bad = append(bad, c.Snapshot.check()...)
 	add(c.DatabaseBackupRetention >= 0, "database_backup_retention", "must be 0, for unknown, or more")
 	bad = append(bad, c.checkMasterKey()...)
 	if len(bad) > 0 {

@@ -36,19 +36,16 @@ type host struct {
 }
 
 // Quick operations must not wait behind backups that take hours, and nobody's must
-// wait behind copies and collections.
+// wait behind copies and collections. Giving up a snapshot copies what came after it.
 const (
 	quickRunners  = 4
+	mergeRunners  = 2
 	upkeepRunners = 2
 )
 
 func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, error) {
 	cfg := in.config.Host
-	id, err := register(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	h := &host{installation: in, id: id, log: log, close: func() error { return nil }}
+	h := &host{installation: in, log: log, close: func() error { return nil }}
 	h.machine = &machine.Host{Ports: machine.PortRange{First: cfg.FirstPort, Last: cfg.LastPort}}
 	switch cfg.Driver {
 	case "sim":
@@ -64,11 +61,17 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 		}
 		h.machine.Driver, h.machine.Provisioner, h.machine.Regenerator, h.close = d, d, d, d.Close
 	}
+	h.machine.Snapshotter, _ = h.machine.Driver.(compute.Snapshotter)
+	var err error
+	if h.id, err = register(ctx, in, h.machine.Snapshotter != nil && in.config.Snapshot.Limit > 0); err != nil {
+		return nil, errors.Join(err, h.close())
+	}
 	all := &vaults{installation: in}
 	h.queue = control.NewQueue(in.store, log).WithUpkeep(control.Upkeep{
-		First: firstPlace, Copies: all.Places()[1:], CollectAfter: in.config.Vault.CollectAfter, Restore: in.config.restorePolicy(),
+		First: firstPlace, Copies: all.Places()[1:], CollectAfter: in.config.Vault.CollectAfter,
+		Snapshots: in.config.Snapshot.policy(), Restore: in.config.restorePolicy(),
 	})
-	data := &backup.Service{Host: h.machine, Vaults: all, Log: log, Limits: backup.Limits{
+	data := &backup.Service{Host: h.machine, Vaults: all, Log: log, Sample: in.config.Backup.Sample, Limits: backup.Limits{
 		BytesPerSecond: in.config.Host.BackupBytes, WriteLatency: in.config.Host.WriteLatency,
 		RetryWriteBytesPerSecond: in.config.Host.ScratchRetry.WriteBytes,
 	}}
@@ -83,14 +86,16 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 		"quick": {quickRunners, map[holdfast.Kind]operation.Handler{
 			holdfast.KindBackupDelete: data.Delete, holdfast.KindVPSCreate: h.machine.Create, holdfast.KindVPSStart: h.machine.Start,
 			holdfast.KindVPSStop: h.machine.Stop, holdfast.KindVPSDelete: h.machine.Delete, holdfast.KindRestoreUndo: h.machine.Undo,
+			holdfast.KindSnapshotCreate: h.machine.CreateSnapshot, holdfast.KindSnapshotRestore: h.machine.RollBack,
 		}},
+		"merge": {mergeRunners, map[holdfast.Kind]operation.Handler{holdfast.KindSnapshotDelete: h.machine.DeleteSnapshot}},
 		"upkeep": {upkeepRunners, map[holdfast.Kind]operation.Handler{
 			holdfast.KindCopy: keep.Copy, holdfast.KindCopyDelete: keep.DeleteCopy, holdfast.KindVaultCollect: keep.Collect,
 			holdfast.KindGenerationDrop: h.machine.DropGeneration,
 		}},
 	} {
 		h.runners = append(h.runners, operation.NewRunner(h.queue, operation.Config{
-			Name: fmt.Sprintf("%s.%s.%s", cfg.Name, name, holdfast.NewID[holdfast.RequestID]().ULID()), Host: id,
+			Name: fmt.Sprintf("%s.%s.%s", cfg.Name, name, holdfast.NewID[holdfast.RequestID]().ULID()), Host: h.id,
 			Concurrency: r.concurrency, TTL: in.config.Operations.Lease, Log: log,
 		}, r.handlers))
 	}
@@ -98,7 +103,7 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 }
 
 // register makes the embedded region and host known, and finds them again.
-func register(ctx context.Context, in *installation) (holdfast.HostID, error) {
+func register(ctx context.Context, in *installation, snapshots bool) (holdfast.HostID, error) {
 	cfg := in.config.Host
 	regions, err := in.control.ListRegions(ctx)
 	if err != nil {
@@ -109,7 +114,7 @@ func register(ctx context.Context, in *installation) (holdfast.HostID, error) {
 			return "", err
 		}
 	}
-	info, err := in.control.RegisterHost(ctx, control.RegisterHostInput{Name: cfg.Name, Region: cfg.Region, Driver: cfg.Driver})
+	info, err := in.control.RegisterHost(ctx, control.RegisterHostInput{Name: cfg.Name, Region: cfg.Region, Driver: cfg.Driver, Snapshots: &snapshots})
 	if err != nil {
 		return "", err
 	}

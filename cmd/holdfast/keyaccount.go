@@ -68,7 +68,8 @@ func (in *installation) rotateAccount(ctx context.Context, id holdfast.AccountID
 		return r, err
 	}
 	r.OldFinished, r.Note = true, rotatedAccount
-	return r, in.store.Scrub(ctx)
+	_, err = in.store.Scrub(ctx)
+	return r, err
 }
 
 // replaceAccountKey puts the new wraps at all places, and only then removes the

@@ -45,7 +45,9 @@ func (c *config) readMasterKey(ctx context.Context) (keys.MasterKey, error) {
 }
 
 func runMasterKey(ctx context.Context, argv []string) (keys.MasterKey, error) {
-	environ := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "HOLDFAST_") })
+	environ := slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		return strings.HasPrefix(kv, "HOLDFAST_") || strings.HasPrefix(kv, "PGPASS") // a file's name, or worse
+	})
 	return keys.RunMasterKey(ctx, argv, environ)
 }
 
@@ -85,6 +87,13 @@ func masterKey(ctx context.Context, c config, st *store.Store, create bool, log 
 		return key, fmt.Errorf("master key: %w", err)
 	}
 	return key, st.Tx(ctx, func(tx *store.Tx) error {
+		noted, err := tx.Meta(ctx, store.MetaKeyCheck)
+		if err == nil && len(noted) > 0 && key.Verify(string(noted)) != nil {
+			return errors.New("another service has begun on this database with another master key: copy its key to " + c.masterPlace())
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
 		return tx.PutMeta(ctx, store.MetaKeyCheck, []byte(key.Check()))
 	})
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 
@@ -28,12 +27,9 @@ type installation struct {
 // openInstallation opens the data directory. The service fills it at its first
 // start (create); a command only finds what is there.
 func openInstallation(ctx context.Context, c config, create bool, log *slog.Logger) (*installation, error) {
-	if _, err := os.Stat(c.Database); err != nil && !create {
-		return nil, holdfast.Wrap(holdfast.CodeNotFound, "open", "There is no service in "+c.Data+". Start it once with `holdfast serve --data "+c.Data+"`, or name the right directory by --data.", err)
-	}
-	st, err := store.Open(ctx, c.Database)
+	st, err := openDatabase(ctx, c, create)
 	if err != nil {
-		return nil, fmt.Errorf("database: %w", err)
+		return nil, err
 	}
 	in := &installation{config: c, store: st}
 	in.sites = sitesOf(c, log)
@@ -42,7 +38,7 @@ func openInstallation(ctx context.Context, c config, create bool, log *slog.Logg
 	}
 	payg := holdfast.DefaultPaygRange
 	payg.MinStorageGb = c.Payg.MinStorageGb
-	in.control = control.New(st, control.Options{PaygRange: payg, WrapKey: in.newAccountKey, KeyCheck: in.master.Check(), Restore: in.config.restorePolicy()})
+	in.control = control.New(st, control.Options{PaygRange: payg, WrapKey: in.newAccountKey, KeyCheck: in.master.Check(), Snapshots: c.Snapshot.policy(), Restore: c.restorePolicy()})
 	return in, nil
 }
 

@@ -56,6 +56,9 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, in.close()) }()
+	if err := in.appear(ctx); err != nil {
+		return err
+	}
 	err = in.store.TxUrgent(ctx, func(tx *store.Tx) error { return tx.PutMeta(ctx, store.MetaKeyServe, []byte(in.master.Check())) })
 	if err != nil {
 		return fmt.Errorf("master key: %w", err)
@@ -135,8 +138,11 @@ func lockData(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// serving reports whether a service runs on the data directory.
-func (in *installation) serving() (bool, error) {
+// serving reports whether a service runs on the data directory, or on the database.
+func (in *installation) serving(ctx context.Context) (bool, error) {
+	if n, _, err := in.store.Services(ctx, ""); err != nil || n > 0 {
+		return n > 0, err
+	}
 	lock, err := lockData(in.config.Data)
 	if holdfast.CodeOf(err) == holdfast.CodeOperationInProgress {
 		return true, nil

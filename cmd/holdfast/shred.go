@@ -73,9 +73,10 @@ func (in *installation) shred(ctx context.Context, id holdfast.AccountID) (certi
 	}
 	// Copies of the index tell what lay where, though not what.
 	failed := os.RemoveAll(filepath.Join(in.config.Data, "cache", "index", string(id)))
-	if err := in.store.Scrub(ctx); err != nil {
+	switch certain, err := in.store.Scrub(ctx); {
+	case err != nil:
 		failed = errors.Join(failed, err)
-	} else {
+	case certain:
 		c.Database.OverwrittenAt = now()
 	}
 	for _, p := range in.places(id) {

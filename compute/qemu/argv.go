@@ -9,8 +9,10 @@ import (
 
 const sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
-// argv is the machine's QEMU command line.
-func (d *Driver) argv(m compute.Machine) []string {
+// argv is the machine's QEMU command line; defined are the disks that it was
+// defined with.
+func (d *Driver) argv(m compute.Machine, defined []compute.Disk) []string {
+	at := slotsOf(defined, m.Disks)
 	a := []string{
 		d.cfg.QEMU, "-name", "guest=" + m.ID, "-nodefaults", "-no-user-config", "-display", "none",
 		"-sandbox", sandbox,
@@ -22,10 +24,10 @@ func (d *Driver) argv(m compute.Machine) []string {
 		"-chardev", d.serverChardev(m.ID, socketQMP), "-mon", "chardev=" + socketQMP + ",mode=control",
 		"-chardev", d.serverChardev(m.ID, socketWatchdog), "-mon", "chardev=" + socketWatchdog + ",mode=control",
 		"-chardev", "file,id=console,append=on,path=" + escape(d.file(m.ID, consoleFile)), "-serial", "chardev:console",
-		"-device", "virtio-rng-pci",
+		"-device", fmt.Sprintf("virtio-rng-pci,addr=%#x", at.rng),
 	}
 	for i, dk := range m.Disks {
-		dev := fmt.Sprintf("virtio-blk-pci,id=v-%s,drive=%s,serial=%s", dk.Name, diskNode(dk.Name), dk.Name)
+		dev := fmt.Sprintf("virtio-blk-pci,id=v-%s,drive=%s,serial=%s,addr=%#x", dk.Name, diskNode(dk.Name), dk.Name, at.disks[i])
 		if i == 0 {
 			dev += ",bootindex=1"
 		}
@@ -35,9 +37,8 @@ func (d *Driver) argv(m compute.Machine) []string {
 	for _, f := range m.NIC.Forwards {
 		netdev = append(netdev, fmt.Sprintf("hostfwd=tcp:127.0.0.1:%d-:%d", f.HostPort, f.GuestPort))
 	}
-	a = append(a, "-netdev", strings.Join(netdev, ","), "-device", "virtio-net-pci,netdev=n0,romfile=,mac="+m.NIC.MAC)
-	// The last of the devices, so that those of older definitions keep their places.
-	a = append(a, "-device", "virtio-serial-pci", "-chardev", d.serverChardev(m.ID, socketAgent),
+	a = append(a, "-netdev", strings.Join(netdev, ","), "-device", fmt.Sprintf("virtio-net-pci,netdev=n0,romfile=,mac=%s,addr=%#x", m.NIC.MAC, at.nic))
+	a = append(a, "-device", fmt.Sprintf("virtio-serial-pci,addr=%#x", at.serial), "-chardev", d.serverChardev(m.ID, socketAgent),
 		"-device", "virtserialport,chardev="+socketAgent+",name="+agentChannel)
 	if m.Kernel == "" {
 		// cloud-init's NoCloud reads its seed from the serial number.

@@ -38,6 +38,14 @@ func TestGenerations(t *testing.T) {
 	})
 }
 
+func TestReshape(t *testing.T) {
+	computetest.TestReshaper(t, func(t *testing.T) computetest.Harness {
+		h := &harness{t: t, cfg: testConfig(t)}
+		t.Cleanup(func() { noTraces(t, h.cfg) })
+		return h
+	})
+}
+
 func (h *harness) Open() (computetest.Host, error) {
 	d, err := New(h.cfg)
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 // .slid (paused, point taken), .access, .offline; qemu.end.detached, .settled,
 // .removed; qemu.generation.made (under another name), .prepared, .tracked (its
 // bitmaps are begun), .ready, .linked (the new pointer is there), .switched (not
-// yet durable), .dropped (out of sight).
+// yet durable), .dropped (out of sight); qemu.reshape.listed (not yet so large),
+// .grown, .made (not yet listed), .unlisted (not yet removed).
 //
 // builtinFault ends this process as SIGKILL does, at the place that the
 // environment names.

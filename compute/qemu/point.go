@@ -126,6 +126,9 @@ func (t *taking) run(ctx context.Context, parents []compute.Point) error {
 	}
 	defer s.Close() //nolint:errcheck // never fails
 	t.st.Live, t.st.Proc = s.live, s.proc
+	if err := t.measure(ctx, s); err != nil {
+		return err
+	}
 	if err := t.plan(ctx, s, parents); err != nil {
 		return err
 	}

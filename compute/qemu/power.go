@@ -139,8 +139,12 @@ func (d *Driver) boot(ctx context.Context, m compute.Machine) error {
 	if err := errors.Join(d.give(console, 0o600), d.trim(console)); err != nil {
 		return err
 	}
+	defined, err := d.defined(m.ID)
+	if err != nil {
+		return err
+	}
 	s, err := d.spawn(ctx, daemon{
-		argv: d.argv(m), log: d.file(m.ID, logQEMU), record: d.file(m.ID, recordQEMU), socket: sockets[0],
+		argv: d.argv(m, defined.Disks), log: d.file(m.ID, logQEMU), record: d.file(m.ID, recordQEMU), socket: sockets[0],
 	})
 	if err != nil {
 		return err

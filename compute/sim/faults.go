@@ -32,6 +32,8 @@ type Faults struct {
 	// WriteTakes is how long the guests' writes take; a hundred are counted at
 	// each look, and as many before each point in time. Nil counts none.
 	WriteTakes func() time.Duration
+	// Untracked: change tracking misses what the guests write.
+	Untracked bool
 	// Agent: the guests have an agent, which freezes at once.
 	Agent bool
 	// DeafGuest ignores its power button.

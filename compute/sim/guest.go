@@ -23,8 +23,10 @@ func (h *Host) WriteDisk(machine, name string, p []byte, off int64) error {
 		if err := h.consumeScratch(s, int64(len(p))); err != nil {
 			return err
 		}
-		if err := h.mark(s, name, off, int64(len(p))); err != nil {
-			return err
+		if !h.fault().Untracked {
+			if err := h.mark(s, name, off, int64(len(p))); err != nil {
+				return err
+			}
 		}
 		if n := len(s.Snapshots); n > 0 {
 			s.Snapshots[n-1].Bytes += int64(len(p))

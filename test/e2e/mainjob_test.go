@@ -138,7 +138,13 @@ func restore(t *testing.T, s *service.Service, key, vps, backup string) string {
 
 func startLog(t *testing.T, web string) {
 	t.Helper()
-	get(t, web+"/log/start?dev=/dev/vdb&dev=/dev/vdc")
+	get(t, web+"/boots")
+	// Once, however long it takes: a second request would find the log begun.
+	ctx, cancel := withPatience(t)
+	defer cancel()
+	if _, err := vmtest.Get(ctx, web+"/log/start?dev=/dev/vdb&dev=/dev/vdc"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func stopLog(t *testing.T, web string) {

@@ -22,7 +22,9 @@ func TestPower(t *testing.T) {
 	get(t, w.web+"/boots")
 	t.Run("off from inside", w.offFromInside)
 	t.Run("stop and start", w.stopAndStart)
+	t.Run("forced off and on", w.forcedOffAndOn)
 	t.Run("killed", w.killed)
+	t.Run("reboot", w.reboot)
 	s.Run(t, "vault", "check", "--account", owner.ID, "--read-data")
 }
 
@@ -45,6 +47,35 @@ func (w *powered) offFromInside(t *testing.T) {
 	w.stateBecomes(t, "stopped")
 	w.Run(t, "admin", "vps", "start", w.vps, "--wait")
 	w.stateBecomes(t, "running")
+}
+
+// reboot: a guest that boots anew in the same hypervisor process takes nothing
+// from the point in time.
+func (w *powered) reboot(t *testing.T) {
+	boots := get(t, w.web+"/boots")
+	job := w.midway(t, "4")
+	get(t, w.web+"/reboot")
+	eventually(t, "the guest to boot", func() bool { return get(t, w.web+"/boots") != boots })
+	b := w.result(t, w.Await(t, w.owner.Key, job, patience))
+	if b.Incremental != "incremental" || b.Consistency != "filesystem" {
+		t.Errorf("the backup is %+v", b)
+	}
+	w.VerifyLog(t, w.owner, b.BackupID)
+}
+
+// forcedOffAndOn: each of both ends the point in time, so the backup begins anew,
+// first of the stopped VPS and then of the one that runs again.
+func (w *powered) forcedOffAndOn(t *testing.T) {
+	job := w.midway(t, "5")
+	w.Run(t, "admin", "vps", "stop", w.vps, "--force", "--wait")
+	w.Run(t, "admin", "vps", "start", w.vps, "--wait")
+	b := w.result(t, w.Await(t, w.owner.Key, job, patience))
+	w.VerifyLog(t, w.owner, b.BackupID)
+	// Whatever the point was of, the next backup builds on it.
+	get(t, w.web+"/boots")
+	if b := backup(t, w.Service, w.owner.Key, w.vps); b.Incremental != "incremental" {
+		t.Errorf("the backup after it is %+v", b)
+	}
 }
 
 // stopAndStart: an operator's power actions are never refused for a backup,
