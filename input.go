@@ -1,6 +1,9 @@
 package holdfast
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // The inputs of operations: all that a runner needs, so that a host works
 // without a database. They hold no secrets.
@@ -81,4 +84,36 @@ type GenerationInput struct {
 // StopInput is the input of KindVPSStop.
 type StopInput struct {
 	Grace time.Duration `json:"grace"` // 0: by force at once
+}
+
+// Change is what happens to a disk of a VPS.
+type Change string
+
+// The changes of KindVPSReshape.
+const (
+	ReshapeGrow   Change = "grow"
+	ReshapeAdd    Change = "add"
+	ReshapeRemove Change = "remove"
+)
+
+// ReshapeInput is the input of KindVPSReshape.
+type ReshapeInput struct {
+	Change Change  `json:"change"`
+	Disk   VPSDisk `json:"disk"` // as it is to be
+}
+
+// Apply is what the change makes of a VPS's disks. Applied again it changes
+// nothing.
+func (in ReshapeInput) Apply(disks []VPSDisk) []VPSDisk {
+	i := slices.IndexFunc(disks, func(d VPSDisk) bool { return d.Name == in.Disk.Name })
+	out := slices.Clone(disks)
+	switch {
+	case in.Change == ReshapeRemove && i > 0:
+		return slices.Delete(out, i, i+1)
+	case in.Change == ReshapeGrow && i >= 0:
+		out[i].SizeBytes = max(out[i].SizeBytes, in.Disk.SizeBytes)
+	case in.Change == ReshapeAdd && i < 0:
+		return append(out, in.Disk)
+	}
+	return out
 }

@@ -17,6 +17,7 @@ const (
 	KindVPSStart      Kind = "vps_start"
 	KindVPSStop       Kind = "vps_stop"
 	KindVPSDelete     Kind = "vps_delete"
+	KindVPSReshape    Kind = "vps_reshape" // other disks: one larger, more or less
 
 	KindRestoreInPlace  Kind = "restore_in_place"
 	KindRestoreUndo     Kind = "restore_undo"
@@ -42,7 +43,7 @@ func (k Kind) Upkeep() bool {
 // VPS is seen doing is not noted.
 func (k Kind) MovesPower() bool {
 	switch k {
-	case KindVPSCreate, KindVPSStart, KindVPSStop, KindVPSDelete, KindRestoreToPayg, KindRestoreInPlace, KindRestoreUndo, KindSnapshotRestore:
+	case KindVPSCreate, KindVPSStart, KindVPSStop, KindVPSDelete, KindVPSReshape, KindRestoreToPayg, KindRestoreInPlace, KindRestoreUndo, KindSnapshotRestore:
 		return true
 	}
 	return false

@@ -37,6 +37,7 @@ var effects = map[holdfast.Kind]effect{
 	holdfast.KindRestoreInPlace:  {inPlaceDone, inPlaceFailed},
 	holdfast.KindRestoreUndo:     {undone, undoFailed},
 	holdfast.KindGenerationDrop:  {generationDropped, generationDropFailed},
+	holdfast.KindVPSReshape:      {reshaped, reshapeFailed},
 	holdfast.KindCopy:            {copyDone, copyFailed},
 	holdfast.KindCopyDelete:      {copyDeleted, copyFailed},
 	holdfast.KindVaultCollect:    {collectDone, collectFailed},

@@ -22,11 +22,12 @@ import (
 type Host struct {
 	Driver      compute.Driver
 	Provisioner compute.Provisioner
-	// Regenerator replaces all disks of a machine at once; nil: the host's driver
-	// cannot.
+	// Regenerator replaces all disks of a machine at once.
 	Regenerator compute.Regenerator
 	// Snapshotter keeps snapshots; nil: the host's driver has none.
 	Snapshotter compute.Snapshotter
+	// Reshaper changes which disks machines have; nil: the host's driver cannot.
+	Reshaper compute.Reshaper
 	// Ports forwarded to guests are taken from [First, Last] on 127.0.0.1.
 	Ports PortRange
 

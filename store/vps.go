@@ -178,6 +178,13 @@ func (t *Tx) SetService(ctx context.Context, id holdfast.VPSID, s holdfast.Servi
 	return t.setVPS(ctx, "set service", id, "service = ?", s)
 }
 
+// SetDisks writes which disks a VPS has, in the order the guest sees them.
+func (t *Tx) SetDisks(ctx context.Context, id holdfast.VPSID, disks []holdfast.VPSDisk) error {
+	row := &vpsRow{ID: id, Disks: notNil(disks), StorageBytes: holdfast.VPS{Disks: disks}.StorageBytes()}
+	res, err := t.db.NewUpdate().Model(row).Column("disks", "storage_bytes").WherePK().Exec(ctx)
+	return touched("set disks", res, err)
+}
+
 // SetPorts writes which ports of a VPS its host forwards.
 func (t *Tx) SetPorts(ctx context.Context, id holdfast.VPSID, ports []holdfast.ForwardedPort) error {
 	res, err := t.db.NewUpdate().Model(&vpsRow{ID: id, Ports: notNil(ports)}).Column("ports").WherePK().Exec(ctx)

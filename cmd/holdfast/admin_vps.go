@@ -34,6 +34,7 @@ func (a *admin) vpsCommands() []*cobra.Command {
 		a.createVPS(), list, stop,
 		a.vpsJob("start VPS", "Start a VPS", "vps-start", named),
 		a.vpsJob("delete VPS", "End a VPS and its disks; its backups stay", "vps-delete", named),
+		group("disk", "Change which disks a VPS has", a.diskCommands()...),
 	}
 }
 

@@ -30,8 +30,8 @@ func (c snapshotConfig) check() []holdfast.Field {
 	if c.Limit < 0 || c.Limit > maxSnapshots {
 		bad = append(bad, holdfast.Field{Pointer: "snapshot.limit", Detail: "must be 0, for none, to 32", Code: holdfast.CodeInvalidValue})
 	}
-	if c.Lifetime < time.Minute || c.Lifetime > maxSnapshotLife {
-		bad = append(bad, holdfast.Field{Pointer: "snapshot.lifetime", Detail: "must be from 1m to 30 days (720h)", Code: holdfast.CodeInvalidValue})
+	if c.Lifetime < time.Second || c.Lifetime > maxSnapshotLife {
+		bad = append(bad, holdfast.Field{Pointer: "snapshot.lifetime", Detail: "must be from 1s to 30 days (720h)", Code: holdfast.CodeInvalidValue})
 	}
 	return bad
 }

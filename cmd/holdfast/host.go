@@ -62,6 +62,7 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 		h.machine.Driver, h.machine.Provisioner, h.machine.Regenerator, h.close = d, d, d, d.Close
 	}
 	h.machine.Snapshotter, _ = h.machine.Driver.(compute.Snapshotter)
+	h.machine.Reshaper, _ = h.machine.Driver.(compute.Reshaper)
 	var err error
 	if h.id, err = register(ctx, in, h.machine.Snapshotter != nil && in.config.Snapshot.Limit > 0); err != nil {
 		return nil, errors.Join(err, h.close())
@@ -85,7 +86,7 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 		}},
 		"quick": {quickRunners, map[holdfast.Kind]operation.Handler{
 			holdfast.KindBackupDelete: data.Delete, holdfast.KindVPSCreate: h.machine.Create, holdfast.KindVPSStart: h.machine.Start,
-			holdfast.KindVPSStop: h.machine.Stop, holdfast.KindVPSDelete: h.machine.Delete, holdfast.KindRestoreUndo: h.machine.Undo,
+			holdfast.KindVPSStop: h.machine.Stop, holdfast.KindVPSDelete: h.machine.Delete, holdfast.KindVPSReshape: h.machine.Reshape, holdfast.KindRestoreUndo: h.machine.Undo,
 			holdfast.KindSnapshotCreate: h.machine.CreateSnapshot, holdfast.KindSnapshotRestore: h.machine.RollBack,
 		}},
 		"merge": {mergeRunners, map[holdfast.Kind]operation.Handler{holdfast.KindSnapshotDelete: h.machine.DeleteSnapshot}},

@@ -31,6 +31,7 @@ var snapshotBehaviours = []behaviour{
 	{"tracking goes through snapshots", tracksThrough},
 	{"after a rollback the parent is the one before the snapshot", tracksBack},
 	{"a machine with snapshots is not filled", snapshotNoFill},
+	{"the shape of disks changes after snapshots", snapshotReshape},
 	{"a machine is deleted with its snapshots", snapshotsDeleted},
 }
 
@@ -100,9 +101,9 @@ func (r *rig) expectSnapshots(want ...string) {
 }
 
 // intact checks the bytes of the disks now, by a point in time.
-func (r *rig) intact() {
+func (r *rig) intact(parents ...compute.Point) {
 	r.Helper()
-	r.verifyAndEnd(r.begin())
+	r.verifyAndEnd(r.begin(parents...))
 }
 
 func snapshotsOfNone(r *rig) {
@@ -258,7 +259,7 @@ func givesUp(r *rig, live bool) {
 				r.write("disk1", 3*block, byte(len(ids)))
 			}
 			if len(ids) == 1 {
-				r.oldest(ids[0], live)
+				r.oldest(ids[0], live, base)
 			}
 		}
 		r.must(r.host.Delete(r.ctx(), machine))
@@ -267,11 +268,11 @@ func givesUp(r *rig, live bool) {
 }
 
 // oldest checks that what is left of the line is whole, by going back to it.
-func (r *rig) oldest(id string, live bool) {
+func (r *rig) oldest(id string, live bool, base compute.Point) {
 	r.Helper()
 	r.must(r.host.Stop(r.ctx(), machine, 0))
 	r.rollback(id)
-	r.intact()
+	r.intact(base)
 	if live {
 		r.must(r.host.Start(r.ctx(), machine))
 	}
@@ -384,6 +385,45 @@ func snapshotNoFill(r *rig) {
 	copy(r.now["disk0"], data)
 	r.must(sink.Sync(r.ctx()))
 	r.must(sink.Close())
+	r.intact()
+}
+
+func snapshotReshape(r *rig) {
+	shaper, ok := r.host.(compute.Reshaper)
+	if !ok {
+		return // a driver that cannot change it has nothing to get wrong
+	}
+	r.running()
+	base := r.round()
+	r.write("disk0", 0, 1)
+	r.snapshot("a")
+	r.write("disk0", block, 2)
+	r.is(shaper.Grow(r.ctx(), machine, "disk0", 2*r.size), compute.ErrState)
+	r.giveUp("a")
+	for _, name := range diskNames {
+		r.must(shaper.Grow(r.ctx(), machine, name, 2*r.size))
+		r.now[name] = append(r.now[name], make([]byte, r.size)...)
+		r.points[base][name] = append(r.points[base][name], make([]byte, r.size)...)
+	}
+	r.size *= 2
+	r.write("disk1", r.size-block, 3)
+	r.snapshot("b")
+	r.write("disk1", r.size-2*block, 4)
+	r.giveUp("b")
+	h := r.begin(base)
+	r.expectParent(h, base)
+	r.verifyAndEnd(h)
+	// A disk of the same name has nothing of the former one.
+	r.must(r.host.Stop(r.ctx(), machine, 0))
+	r.must(shaper.RemoveDisk(r.ctx(), machine, "disk1"))
+	r.must(shaper.AddDisk(r.ctx(), machine, compute.Disk{Name: "disk1", SizeBytes: r.size}))
+	clear(r.now["disk1"])
+	r.snapshot("c")
+	r.must(r.host.Start(r.ctx(), machine))
+	r.write("disk1", 0, 5)
+	r.intact()
+	r.must(r.host.Stop(r.ctx(), machine, 0))
+	r.rollback("c")
 	r.intact()
 }
 

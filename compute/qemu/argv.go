@@ -11,7 +11,7 @@ const sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecont
 
 // argv is the machine's QEMU command line; defined are the disks that it was
 // defined with.
-func (d *Driver) argv(m compute.Machine, defined []compute.Disk) []string {
+func (d *Driver) argv(m compute.Machine, defined []compute.Disk, l layers) []string {
 	at := slotsOf(defined, m.Disks)
 	a := []string{
 		d.cfg.QEMU, "-name", "guest=" + m.ID, "-nodefaults", "-no-user-config", "-display", "none",
@@ -27,11 +27,14 @@ func (d *Driver) argv(m compute.Machine, defined []compute.Disk) []string {
 		"-device", fmt.Sprintf("virtio-rng-pci,addr=%#x", at.rng),
 	}
 	for i, dk := range m.Disks {
-		dev := fmt.Sprintf("virtio-blk-pci,id=v-%s,drive=%s,serial=%s,addr=%#x", dk.Name, diskNode(dk.Name), dk.Name, at.disks[i])
+		dev := fmt.Sprintf("virtio-blk-pci,id=v-%s,drive=%s,serial=%s,addr=%#x", dk.Name, l.top(dk.Name), dk.Name, at.disks[i])
 		if i == 0 {
 			dev += ",bootindex=1"
 		}
-		a = append(a, "-blockdev", diskBlockdev(dk.Name, d.diskPath(m.ID, dk.Name)), "-device", dev)
+		for _, node := range d.stack(m.ID, current, dk.Name, l, false) {
+			a = append(a, "-blockdev", blockdevJSON(node))
+		}
+		a = append(a, "-device", dev)
 	}
 	netdev := []string{"user,id=n0,restrict=on"}
 	for _, f := range m.NIC.Forwards {
@@ -68,14 +71,16 @@ func cmdline(m compute.Machine) string {
 
 // daemonArgv is the command line of a storage daemon that opens disks of a
 // machine for writing.
-func (d *Driver) daemonArgv(id, socket string, disks []compute.Disk) []string {
+func (d *Driver) daemonArgv(id, socket string, disks []compute.Disk, l layers) []string {
 	a := []string{
 		d.cfg.StorageDaemon,
 		"--chardev", fmt.Sprintf("socket,id=qmp,path=%s,server=on,wait=off", escape(socket)),
 		"--monitor", "chardev=qmp,mode=control",
 	}
 	for _, dk := range disks {
-		a = append(a, "--blockdev", diskBlockdev(dk.Name, d.diskPath(id, dk.Name)))
+		for _, node := range d.stack(id, current, dk.Name, l, false) {
+			a = append(a, "--blockdev", blockdevJSON(node))
+		}
 	}
 	return a
 }

@@ -2,14 +2,13 @@ package qemu
 
 import (
 	"context"
-	"fmt"
 
 	"holdfast/compute"
 )
 
 // diskPlan is what Begin does to the bitmaps of one disk.
 type diskPlan struct {
-	disk   string
+	node   string   // that the guest writes to
 	before []action // settles what former points left behind
 	parent compute.Point
 	lost   string
@@ -23,11 +22,11 @@ func (t *taking) plan(ctx context.Context, s *session, parents []compute.Point) 
 		return err
 	}
 	for i, dk := range t.m.Disks {
-		have, ok := nodes[diskNode(dk.Name)]
-		if !ok {
-			return fmt.Errorf("qemu: %s is not a disk of the running machine", dk.Name)
+		stack, err := s.layers.tracking(dk.Name, nodes)
+		if err != nil {
+			return err
 		}
-		p := planDisk(dk.Name, have, parents)
+		p := planDisk(stack, parents)
 		t.plans = append(t.plans, p)
 		t.h.Disks[i].Parent, t.h.Disks[i].ParentLost = p.parent, p.lost
 		if err := s.transaction(ctx, p.before); err != nil {
@@ -37,11 +36,15 @@ func (t *taking) plan(ctx context.Context, s *session, parents []compute.Point) 
 	return nil
 }
 
-// planDisk decides by the disk's bitmaps alone. A parent that records is a
-// superset of what changed since; one that does not was frozen by a later
-// point, which has the rest. Anything that is not consistent is worthless.
-func planDisk(disk string, have []bitmap, parents []compute.Point) diskPlan {
-	p := diskPlan{disk: disk}
+// planDisk decides by the disk's bitmaps alone, those of the layer that the guest
+// writes to first. A parent that records is a superset of what changed since; one
+// that does not was frozen by a later point, which has the rest. Anything that is
+// not consistent is worthless. What was recorded in the layers below, back to the
+// one in which the point was taken, becomes part of the parent's: a superset again.
+func planDisk(stack []tracked, parents []compute.Point) diskPlan {
+	top := stack[0]
+	node, have := top.node, top.bitmaps
+	p := diskPlan{node: node}
 	byName, broken := map[string]bitmap{}, false
 	for _, b := range have {
 		byName[b.Name] = b
@@ -62,15 +65,23 @@ func planDisk(disk string, have []bitmap, parents []compute.Point) diskPlan {
 			p.lost = "missing" // that of the point which froze it
 			continue
 		}
+		below, lost := run(stack, b.Name)
+		if lost != "" {
+			p.lost = lost
+			continue
+		}
 		p.parent, p.lost = cand, ""
 		if !b.Recording {
-			p.before = append(p.before, mergeInto(disk, b.Name, have), enable(disk, b.Name))
+			p.before = append(p.before, mergeInto(node, b.Name, have), enable(node, b.Name))
+		}
+		if len(below) > 0 {
+			p.before = append(p.before, mergeFrom(node, b.Name, below))
 		}
 		break
 	}
 	for _, b := range have {
 		if p.parent == "" || b.Name != bitmapOf(p.parent) {
-			p.before = append(p.before, remove(disk, b.Name))
+			p.before = append(p.before, remove(node, b.Name))
 		}
 	}
 	return p
@@ -81,11 +92,11 @@ func (t *taking) begin() []action {
 	var a []action
 	for _, p := range t.plans {
 		a = append(a, action{"block-dirty-bitmap-add", args{
-			"node": diskNode(p.disk), "name": bitmapOf(t.h.Point), "persistent": true, "granularity": granule,
+			"node": p.node, "name": bitmapOf(t.h.Point), "persistent": true, "granularity": granule,
 		}})
 		if p.parent != "" {
 			a = append(a, action{"block-dirty-bitmap-disable", args{
-				"node": diskNode(p.disk), "name": bitmapOf(p.parent),
+				"node": p.node, "name": bitmapOf(p.parent),
 			}})
 		}
 	}
@@ -94,7 +105,7 @@ func (t *taking) begin() []action {
 
 // settle are the actions that end a point of a disk: its bitmap stays if the
 // backup was committed, and else what it recorded goes back to the parent's.
-func settle(disk string, have []bitmap, point, parent compute.Point, outcome compute.Outcome) []action {
+func settle(node string, have []bitmap, point, parent compute.Point, outcome compute.Outcome) []action {
 	var own, old *bitmap
 	for i, b := range have {
 		switch {
@@ -107,30 +118,39 @@ func settle(disk string, have []bitmap, point, parent compute.Point, outcome com
 	var a []action
 	switch {
 	case outcome == compute.Committed && old != nil:
-		a = append(a, remove(disk, old.Name))
+		a = append(a, remove(node, old.Name))
 	case outcome == compute.Abandoned && own != nil:
 		if old != nil && !old.Inconsistent && !own.Inconsistent {
-			a = append(a, mergeInto(disk, old.Name, []bitmap{*own}), enable(disk, old.Name))
+			a = append(a, mergeInto(node, old.Name, []bitmap{*own}), enable(node, old.Name))
 		}
-		a = append(a, remove(disk, own.Name))
+		a = append(a, remove(node, own.Name))
 	}
 	return a
 }
 
-func mergeInto(disk, target string, from []bitmap) action {
+func mergeInto(node, target string, from []bitmap) action {
 	var names []string
 	for _, b := range from {
 		if b.Name != target {
 			names = append(names, b.Name)
 		}
 	}
-	return action{"block-dirty-bitmap-merge", args{"node": diskNode(disk), "target": target, "bitmaps": names}}
+	return action{"block-dirty-bitmap-merge", args{"node": node, "target": target, "bitmaps": names}}
 }
 
-func enable(disk, name string) action {
-	return action{"block-dirty-bitmap-enable", args{"node": diskNode(disk), "name": name}}
+// mergeFrom adds what bitmaps of the same name have on other nodes.
+func mergeFrom(node, name string, others []string) action {
+	var from []args
+	for _, other := range others {
+		from = append(from, args{"node": other, "name": name})
+	}
+	return action{"block-dirty-bitmap-merge", args{"node": node, "target": name, "bitmaps": from}}
 }
 
-func remove(disk, name string) action {
-	return action{"block-dirty-bitmap-remove", args{"node": diskNode(disk), "name": name}}
+func enable(node, name string) action {
+	return action{"block-dirty-bitmap-enable", args{"node": node, "name": name}}
+}
+
+func remove(node, name string) action {
+	return action{"block-dirty-bitmap-remove", args{"node": node, "name": name}}
 }

@@ -26,13 +26,39 @@ func acts(list []action) string {
 	for _, a := range list {
 		verb := strings.TrimPrefix(a.Type, "block-dirty-bitmap-")
 		if verb == "merge" {
-			from := strings.ReplaceAll(strings.Join(a.Data["bitmaps"].([]string), ","), bitmapPrefix, "")
+			from := ""
+			switch list := a.Data["bitmaps"].(type) {
+			case []string:
+				from = strings.ReplaceAll(strings.Join(list, ","), bitmapPrefix, "")
+			case []args:
+				var each []string
+				for _, b := range list {
+					each = append(each, strings.TrimPrefix(b["name"].(string), bitmapPrefix)+"@"+b["node"].(string))
+				}
+				from = strings.Join(each, ",")
+			}
 			out = append(out, fmt.Sprintf("merge %s into %s", from, strings.TrimPrefix(a.Data["target"].(string), bitmapPrefix)))
 			continue
 		}
 		out = append(out, verb+" "+strings.TrimPrefix(a.Data["name"].(string), bitmapPrefix))
 	}
 	return strings.Join(out, ", ")
+}
+
+// stack reads layers, the highest first: "^a | a b" is one in which a goes on from
+// the one below.
+func stack(list string) []tracked {
+	var out []tracked
+	for i, each := range strings.Split(list, "|") {
+		layer := tracked{node: fmt.Sprint(i), bitmaps: bitmaps(strings.ReplaceAll(each, "^", ""))}
+		for f := range strings.FieldsSeq(each) {
+			if name, on := strings.CutPrefix(f, "^"); on {
+				layer.goesOn = append(layer.goesOn, bitmapPrefix+strings.TrimRight(name, "!?"))
+			}
+		}
+		out = append(out, layer)
+	}
+	return out
 }
 
 func points(list string) []compute.Point {
@@ -58,8 +84,19 @@ func TestPlan(t *testing.T) {
 		{"a? b?", "b a", "", "inconsistent", "remove a, remove b", "QEMU was killed during a point"},
 		{"b? a", "b a", "a", "", "remove b", "the older one is whole"},
 		{"a! c?", "a", "", "inconsistent", "remove a, remove c", "frozen, and what followed is broken"},
+		{"^a | a", "b a", "a", "", "merge a@1 into a", "a snapshot since"},
+		{"^a | ^a | a | z", "a", "a", "", "merge a@1,a@2 into a", "two of them"},
+		{"b | a", "b a", "b", "", "", "a backup since the snapshot"},
+		{"b | ^b | b", "b", "b", "", "", "one of that name that has nothing to do with it"},
+		{"^a! c | a", "a", "a", "", "merge c into a, enable a, merge a@1 into a, remove c", "abandoned, and never ended"},
+		{"^a | a?", "a", "", "inconsistent", "remove a", "killed while the layer below was written to"},
+		{"^a | | a", "a", "", "missing", "remove a", "never saved"},
+		{"^a", "a", "", "missing", "remove a", "there is no layer below"},
+		{"^a | a!", "a", "", "missing", "remove a", "frozen, and what followed is gone"},
+		{" | a", "a", "", "missing", "", "killed before it was saved: the layer below alone has not all"},
+		{"^a? | a", "a", "", "inconsistent", "remove a", "killed"},
 	} {
-		p := planDisk("disk0", bitmaps(c.have), points(c.parents))
+		p := planDisk(stack(c.have), points(c.parents))
 		if string(p.parent) != c.parent || p.lost != c.lost || acts(p.before) != c.acts {
 			t.Errorf("%s (%q with parents %q): parent %q, lost %q, %q", c.why, c.have, c.parents, p.parent, p.lost, acts(p.before))
 		}
@@ -85,6 +122,26 @@ func TestSettle(t *testing.T) {
 	} {
 		if got := acts(settle("disk0", bitmaps(c.have), "n", compute.Point(c.parent), c.outcome)); got != c.acts {
 			t.Errorf("%s (%q): %q", c.why, c.have, got)
+		}
+	}
+}
+
+func TestCarried(t *testing.T) {
+	for _, c := range []struct{ from, tracks, have, acts, why string }{
+		{"a", "a", "a", "", "it has recorded what was written"},
+		{"b", "", "a", "remove a, add b, merge b@d-disk0.x into b", "a backup since"},
+		{"b", "", "b", "", "it was cut off after this"},
+		{"b", "", "b?", "remove b, add b, merge b@d-disk0.x into b", "and killed"},
+		{"", "", "a", "", "killed before the layer's was saved: the lower one has it all now"},
+		{"a?", "a", "a", "", "killed, the same"},
+		{"a? b", "a", "a", "remove a, add b, merge b@d-disk0.x into b", "killed, and backed up"},
+		{"b!", "", "a", "", "not all of it"},
+		{"a", "a", "", "", "the lower one is lost, and not to be had again"},
+		{"", "", "a? b!", "remove a, remove b", "good for nothing"},
+	} {
+		y := layer{Name: "x", Tracks: map[string][]string{"disk0": stack("^" + c.tracks)[0].goesOn}}
+		if got := acts(carried(y, "disk0", "below", bitmaps(c.from), bitmaps(c.have))); got != c.acts {
+			t.Errorf("%s (%q to %q): %q", c.why, c.from, c.have, got)
 		}
 	}
 }

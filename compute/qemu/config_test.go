@@ -99,7 +99,7 @@ func TestCommandLine(t *testing.T) {
 	m.NIC.Forwards = []compute.Forward{{HostPort: 2222, GuestPort: 22}}
 	has := func(want ...string) {
 		t.Helper()
-		argv := d.argv(m, m.Disks)
+		argv := d.argv(m, m.Disks, nil)
 		for i := range argv {
 			if slices.Equal(argv[i:min(len(argv), i+len(want))], want) {
 				return

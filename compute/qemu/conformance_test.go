@@ -4,6 +4,7 @@ package qemu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -106,7 +107,25 @@ func (h *harness) Leftovers(id string, pointsOnly bool) ([]string, error) {
 		left = append(left, found...)
 	}
 	more, err := h.inProcesses(id, pointsOnly)
-	return append(left, more...), err
+	strays, serr := h.strayLayers(id)
+	return append(append(left, more...), strays...), errors.Join(err, serr)
+}
+
+// strayLayers are files of layers that the list does not name.
+func (h *harness) strayLayers(id string) ([]string, error) {
+	l, err := h.d.layers(id, current)
+	if err != nil {
+		return nil, err
+	}
+	paths, err := filepath.Glob(h.d.file(id, current+"/*.*"))
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(paths, func(path string) bool {
+		part := layerFile.FindStringSubmatch(filepath.Base(path))
+		return part == nil && !strings.HasSuffix(path, ".new") ||
+			part != nil && slices.ContainsFunc(l, func(y layer) bool { return y.Name == part[2] })
+	}), nil
 }
 
 // inProcesses looks for processes of the machine, and into its QEMU.
@@ -139,6 +158,19 @@ func (h *harness) inProcesses(id string, pointsOnly bool) ([]string, error) {
 				left = append(left, name)
 			}
 		}
+		for name := range nodes {
+			part := layerNode.FindStringSubmatch(name)
+			if part != nil && !slices.ContainsFunc(s.layers, func(y layer) bool { return y.Name == part[1] }) {
+				left = append(left, name)
+			}
+		}
+		jobs, err := s.folds(ctx)
+		for id := range jobs {
+			left = append(left, id)
+		}
+		if err != nil {
+			return err
+		}
 		exports, err := s.exports(ctx)
 		for id := range exports {
 			left = append(left, id)
@@ -154,4 +186,12 @@ func (h *harness) inProcesses(id string, pointsOnly bool) ([]string, error) {
 	})
 	slices.Sort(left)
 	return left, err
+}
+
+func TestSnapshots(t *testing.T) {
+	computetest.TestSnapshotter(t, func(t *testing.T) computetest.Harness {
+		h := &harness{t: t, cfg: testConfig(t)}
+		t.Cleanup(func() { noTraces(t, h.cfg) })
+		return h
+	})
 }

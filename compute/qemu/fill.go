@@ -20,7 +20,8 @@ func fillSocket(disk string) string { return "f" + disk }
 // filled, or to be read. One at a time is under each record.
 type opening struct {
 	id, disk string
-	path     string // of the disk
+	dir      string // of its generation
+	layers   layers
 	size     int64
 	socket   string // of the monitor and the export, without their ends
 	record   string
@@ -46,8 +47,15 @@ func (d *Driver) Fill(ctx context.Context, id, name string) (disk.Sink, error) {
 	if err := d.endLeftover(ctx, m, nil); err != nil {
 		return nil, err
 	}
+	l, err := d.settled(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	if len(l.snapshots()) > 0 {
+		return nil, fmt.Errorf("qemu: machine %s has snapshots: %w", id, compute.ErrState)
+	}
 	return d.sink(ctx, opening{
-		id: id, disk: name, path: d.diskPath(id, name), size: m.Disks[i].SizeBytes,
+		id: id, disk: name, dir: current, layers: l, size: m.Disks[i].SizeBytes,
 		socket: fillSocket(name), record: fillRecord(name),
 	})
 }
@@ -107,14 +115,14 @@ func (d *Driver) open(ctx context.Context, o opening) (process, error) {
 	defer s.Close() //nolint:errcheck // never fails
 	if !o.readOnly {
 		// A disk that is written anew has nothing of its bitmaps' points.
-		err = s.dropBitmaps(ctx, o.disk)
+		err = s.dropBitmaps(ctx, o.layers.top(o.disk))
 	}
 	if err == nil {
 		err = s.serve(ctx, base+".nbd")
 	}
 	if err == nil {
 		err = s.Execute(ctx, "block-export-add", args{
-			"type": "nbd", "id": "fill", "node-name": diskNode(o.disk), "name": o.disk, "writable": !o.readOnly,
+			"type": "nbd", "id": "fill", "node-name": o.layers.top(o.disk), "name": o.disk, "writable": !o.readOnly,
 		}, nil)
 	}
 	if err != nil {
@@ -125,26 +133,25 @@ func (d *Driver) open(ctx context.Context, o opening) (process, error) {
 
 // openArgv is the command line of the daemon of an opening.
 func (d *Driver) openArgv(monitor string, o opening) []string {
-	file := args{"driver": "file", "filename": o.path, "discard": "unmap"}
-	node := args{"driver": "qcow2", "node-name": diskNode(o.disk), "discard": "unmap", "file": file, "backing": nil}
-	if o.readOnly {
-		file["read-only"], node["read-only"] = true, true
-	}
-	return []string{
+	a := []string{
 		d.cfg.StorageDaemon,
 		"--chardev", fmt.Sprintf("socket,id=qmp,path=%s,server=on,wait=off", escape(monitor)),
-		"--monitor", "chardev=qmp,mode=control", "--blockdev", blockdevJSON(node),
+		"--monitor", "chardev=qmp,mode=control",
 	}
+	for _, node := range d.stack(o.id, o.dir, o.disk, o.layers, o.readOnly) {
+		a = append(a, "--blockdev", blockdevJSON(node))
+	}
+	return a
 }
 
-func (s *session) dropBitmaps(ctx context.Context, disk string) error {
+func (s *session) dropBitmaps(ctx context.Context, node string) error {
 	nodes, err := s.nodes(ctx)
 	if err != nil {
 		return err
 	}
 	var actions []action
-	for _, b := range nodes[diskNode(disk)] {
-		actions = append(actions, remove(disk, b.Name))
+	for _, b := range nodes[node] {
+		actions = append(actions, remove(node, b.Name))
 	}
 	return s.transaction(ctx, actions)
 }

@@ -83,7 +83,7 @@ func (d *Driver) settleAll(ctx context.Context, s *session, m compute.Machine, h
 	d.at("qemu.end.detached")
 	var actions []action
 	for _, hd := range h.Disks {
-		actions = append(actions, settle(hd.Name, nodes[diskNode(hd.Name)], h.Point, hd.Parent, outcome)...)
+		actions = append(actions, settle(s.layers.top(hd.Name), nodes[s.layers.top(hd.Name)], h.Point, hd.Parent, outcome)...)
 	}
 	if err := s.transaction(ctx, actions); err != nil {
 		return err
@@ -142,10 +142,11 @@ func (s *session) detach(ctx context.Context, m compute.Machine) (map[string][]b
 		if err != nil {
 			return nil, err
 		}
-		if node == diskNode(dk.Name) {
+		top := s.layers.top(dk.Name)
+		if node == top {
 			continue
 		}
-		if err := s.setDrive(ctx, dk.Name, diskNode(dk.Name)); err != nil {
+		if err := s.setDrive(ctx, dk.Name, top); err != nil {
 			return nil, err
 		}
 	}

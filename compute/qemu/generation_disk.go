@@ -42,8 +42,9 @@ func (d *Driver) aside(id, name, diskName string) (o opening, ready bool, err er
 		return o, ready, fmt.Errorf("qemu: generation %s of %s has no disk %.20q: %w", name, id, diskName, compute.ErrNoGeneration)
 	}
 	o = d.asideOf(id, diskName)
-	o.path, o.size = d.diskIn(id, dir, diskName), disks[i].SizeBytes
-	return o, ready, nil
+	o.dir, o.size = dir, disks[i].SizeBytes
+	o.layers, err = d.layers(id, dir)
+	return o, ready, err
 }
 
 // asideOf has what is needed to end an opening.

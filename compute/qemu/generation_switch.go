@@ -58,7 +58,7 @@ func (d *Driver) settleDisk(ctx context.Context, id, dir string, dk compute.Disk
 	}
 	path := d.diskIn(id, dir, dk.Name)
 	if p != "" {
-		o.path = path
+		o.dir = dir
 		proc, err := d.open(ctx, o) // it drops what bitmaps there are
 		if err != nil {
 			return err
@@ -137,7 +137,8 @@ func (d *Driver) quiet(ctx context.Context, m compute.Machine) error {
 	if err := d.endLeftover(ctx, m, nil); err != nil {
 		return err
 	}
-	return d.killPointDaemon(ctx, m.ID)
+	_, err := d.settled(ctx, m)
+	return errors.Join(err, d.killPointDaemon(ctx, m.ID))
 }
 
 // Drop removes a generation that is not in force. It is renamed first, so that a

@@ -58,7 +58,7 @@ func (t *taking) prepare(ctx context.Context, s *session) error {
 		}
 		// No bitmap here: part of a chunk could not be read then.
 		if err := s.addNode(ctx, args{
-			"driver": "copy-before-write", "node-name": n.filter, "file": diskNode(dk.Name),
+			"driver": "copy-before-write", "node-name": n.filter, "file": s.layers.top(dk.Name),
 			"target": n.scratch, "on-cbw-error": "break-snapshot", "cbw-timeout": 1,
 		}); err != nil {
 			return err
@@ -69,7 +69,7 @@ func (t *taking) prepare(ctx context.Context, s *session) error {
 		return err
 	}
 	for _, dk := range t.m.Disks {
-		if err := syncFile(t.d.diskPath(t.m.ID, dk.Name)); err != nil {
+		if err := syncFile(t.d.topPath(t.m.ID, current, dk.Name, s.layers)); err != nil {
 			return err
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -81,6 +80,9 @@ func (d *Driver) Begin(ctx context.Context, req compute.PointRequest, save func(
 		return compute.Handle{}, errors.Join(err, fmt.Errorf("qemu: a disk of %s is being filled: %w", m.ID, compute.ErrBusy))
 	}
 	if err := d.endLeftover(ctx, m, req.Parents); err != nil {
+		return compute.Handle{}, err
+	}
+	if _, err := d.settled(ctx, m); err != nil {
 		return compute.Handle{}, err
 	}
 	t := &taking{d: d, m: m, save: save, limit: req.WriteBytesPerSecond, h: compute.Handle{
@@ -174,7 +176,7 @@ func (t *taking) export(ctx context.Context, s *session) error {
 		return err
 	}
 	t.d.at("qemu.begin.offline")
-	return t.serve(ctx, s, func(i int) string { return diskNode(t.m.Disks[i].Name) }, false)
+	return t.serve(ctx, s, func(i int) string { return s.layers.top(t.m.Disks[i].Name) }, false)
 }
 
 func (t *taking) serve(ctx context.Context, s *session, node func(i int) string, trim bool) error {
@@ -187,52 +189,13 @@ func (t *taking) serve(ctx context.Context, s *session, node func(i int) string,
 			"name": dk.Name, "writable": trim,
 		}
 		if p := t.h.Disks[i].Parent; p != "" {
-			a["bitmaps"] = []args{{"node": diskNode(dk.Name), "name": bitmapOf(p)}}
+			a["bitmaps"] = []args{{"node": s.layers.top(dk.Name), "name": bitmapOf(p)}}
 		}
 		if err := s.Execute(ctx, "block-export-add", a, nil); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// attach opens a conversation with whatever process has the disks open, and
-// starts a storage daemon named after the point if none has.
-func (d *Driver) attach(ctx context.Context, m compute.Machine, p compute.Point) (*session, error) {
-	proc, alive, err := d.running(m.ID)
-	if err != nil {
-		return nil, err
-	}
-	if alive {
-		s, err := d.connect(ctx, m.ID, proc)
-		if err == nil {
-			return s, nil
-		}
-		if _, err := proc.endedOr(ctx, err); err != nil {
-			return nil, err
-		}
-	}
-	socket := d.daemonSocket(m.ID, p)
-	proc, alive, err = d.find(m.ID, recordPoint, filepath.Base(socket))
-	if err != nil {
-		return nil, err
-	}
-	if alive {
-		if s, err := dialSession(ctx, socket, proc); err == nil || ctx.Err() != nil {
-			return s, err
-		}
-		// A daemon that does not answer serves nobody.
-		if err := proc.kill(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if err := errors.Join(d.ownDir(d.runDir(m.ID)), removeAll(socket)); err != nil {
-		return nil, err
-	}
-	return d.spawn(ctx, daemon{
-		argv: d.daemonArgv(m.ID, socket, m.Disks), log: d.file(m.ID, "point.log"),
-		record: d.file(m.ID, recordPoint), socket: socket,
-	})
 }
 
 // killPointDaemon makes sure that no storage daemon of a point has the disks

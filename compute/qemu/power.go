@@ -93,6 +93,9 @@ func (d *Driver) Start(ctx context.Context, id string) error {
 	if err := d.killPointDaemon(ctx, id); err != nil {
 		return err
 	}
+	if _, err := d.settled(ctx, m); err != nil {
+		d.log.Warn("layers of disks were not settled", "machine", id, "error", err) // the same holds
+	}
 	return d.boot(ctx, m)
 }
 
@@ -143,8 +146,12 @@ func (d *Driver) boot(ctx context.Context, m compute.Machine) error {
 	if err != nil {
 		return err
 	}
+	l, err := d.layers(m.ID, current)
+	if err != nil {
+		return err
+	}
 	s, err := d.spawn(ctx, daemon{
-		argv: d.argv(m, defined.Disks), log: d.file(m.ID, logQEMU), record: d.file(m.ID, recordQEMU), socket: sockets[0],
+		argv: d.argv(m, defined.Disks, l), log: d.file(m.ID, logQEMU), record: d.file(m.ID, recordQEMU), socket: sockets[0],
 	})
 	if err != nil {
 		return err

@@ -108,5 +108,9 @@ func (d *Driver) connect(ctx context.Context, id string, p process) (*session, e
 		return nil, err
 	}
 	s.live = true
+	if s.layers, err = d.layers(id, current); err != nil {
+		_ = s.Close() // never fails
+		return nil, err
+	}
 	return s, nil
 }

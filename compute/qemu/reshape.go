@@ -32,7 +32,7 @@ func (d *Driver) Grow(ctx context.Context, id, name string, size int64) error {
 	}
 	former := slices.Clone(m.Disks)
 	m.Disks[i].SizeBytes = size
-	if err := errors.Join(validateDisks(m.Disks), d.plain(m)); err != nil {
+	if err := errors.Join(validateDisks(m.Disks), d.plain(ctx, m)); err != nil {
 		return err
 	}
 	if have := former[i].SizeBytes; have > size {
@@ -54,7 +54,10 @@ func (d *Driver) resize(ctx context.Context, m compute.Machine, name string, siz
 		return err
 	}
 	defer s.Close() //nolint:errcheck // never fails
-	err = s.grow(ctx, name, size)
+	err = d.absorb(ctx, s, m, name)
+	if err == nil {
+		err = s.grow(ctx, name, size)
+	}
 	d.at("qemu.reshape.grown")
 	if !s.live {
 		err = errors.Join(err, s.quit(ctx), removeAll(d.file(m.ID, recordPoint), d.daemonSocket(m.ID, growPoint)))
@@ -69,7 +72,7 @@ func (s *session) grow(ctx context.Context, name string, size int64) error {
 	if err != nil {
 		return err
 	}
-	if have := sizes[diskNode(name)]; have >= size {
+	if have := sizes[s.layers.top(name)]; have >= size {
 		return nil
 	}
 	nodes, err := s.nodes(ctx)
@@ -77,15 +80,15 @@ func (s *session) grow(ctx context.Context, name string, size int64) error {
 		return err
 	}
 	var dead []action
-	for _, b := range nodes[diskNode(name)] {
+	for _, b := range nodes[s.layers.top(name)] {
 		if b.Inconsistent {
-			dead = append(dead, remove(name, b.Name))
+			dead = append(dead, remove(s.layers.top(name), b.Name))
 		}
 	}
 	if err := s.transaction(ctx, dead); err != nil {
 		return err
 	}
-	return s.Execute(ctx, "block_resize", args{"node-name": diskNode(name), "size": size}, nil)
+	return s.Execute(ctx, "block_resize", args{"node-name": s.layers.top(name), "size": size}, nil)
 }
 
 // measure takes the size of each disk from the disk: a Grow may have been cut off.
@@ -95,7 +98,7 @@ func (t *taking) measure(ctx context.Context, s *session) error {
 		return err
 	}
 	for i, dk := range t.m.Disks {
-		size := sizes[diskNode(dk.Name)]
+		size := sizes[s.layers.top(dk.Name)]
 		if size <= 0 {
 			return fmt.Errorf("qemu: %s is not a disk of the running machine", dk.Name)
 		}
@@ -135,7 +138,7 @@ func (d *Driver) AddDisk(ctx context.Context, id string, dk compute.Disk) error 
 		}
 		return nil
 	}
-	if err := errors.Join(d.off(m), d.plain(m)); err != nil {
+	if err := errors.Join(d.off(m), d.plain(ctx, m)); err != nil {
 		return err
 	}
 	if len(m.Disks) >= maxDisks {
@@ -150,7 +153,7 @@ func (d *Driver) AddDisk(ctx context.Context, id string, dk compute.Disk) error 
 		return err
 	}
 	path := d.diskIn(id, dir, dk.Name)
-	err = removeAll(path) // of a call that was cut off
+	err = errors.Join(d.dropFromLayers(id, dk.Name), removeAll(path)) // of a call that was cut off
 	if err == nil {
 		err = d.createDisk(ctx, path, dk)
 	}
@@ -179,7 +182,7 @@ func (d *Driver) RemoveDisk(ctx context.Context, id, name string) error {
 		return fmt.Errorf("qemu: machine %s boots from %s: %w", id, name, compute.ErrState)
 	}
 	if i > 0 {
-		if err := errors.Join(d.off(m), d.plain(m)); err != nil {
+		if err := errors.Join(d.off(m), d.plain(ctx, m)); err != nil {
 			return err
 		}
 		if err := d.relist(id, slices.Delete(m.Disks, i, i+1)); err != nil {
@@ -187,7 +190,7 @@ func (d *Driver) RemoveDisk(ctx context.Context, id, name string) error {
 		}
 		d.at("qemu.reshape.unlisted")
 	}
-	return removeAll(d.diskPath(id, name))
+	return errors.Join(d.dropFromLayers(id, name), removeAll(d.diskPath(id, name)))
 }
 
 // relist says which disks the generation in force has.
@@ -213,15 +216,14 @@ func (d *Driver) off(m compute.Machine) error {
 }
 
 // plain makes sure that nothing but the machine has its disks: ErrBusy while a
-// point in time is open or a disk is filled.
-func (d *Driver) plain(m compute.Machine) error {
-	h, found, err := d.leftover(m.ID)
-	if err == nil && found {
-		err = fmt.Errorf("qemu: point %s of %s is open: %w", h.Point, m.ID, compute.ErrBusy)
+// point in time is open or a disk is filled, ErrState when it has snapshots.
+func (d *Driver) plain(ctx context.Context, m compute.Machine) error {
+	if err := d.idle(m.ID); err != nil {
+		return err
 	}
-	fills, ferr := d.fills(m.ID)
-	if ferr == nil && len(fills) > 0 {
-		ferr = fmt.Errorf("qemu: a disk of %s is being filled: %w", m.ID, compute.ErrBusy)
+	l, err := d.settled(ctx, m)
+	if err == nil && len(l.snapshots()) > 0 {
+		err = fmt.Errorf("qemu: machine %s has snapshots: %w", m.ID, compute.ErrState)
 	}
-	return errors.Join(err, ferr)
+	return err
 }

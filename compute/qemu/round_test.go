@@ -97,7 +97,7 @@ func bitmapsAre(t testing.TB, d *Driver, id string, want ...string) {
 		nodes, err := s.nodes(ctx)
 		for _, dk := range m.Disks {
 			var have []string
-			for _, b := range nodes[diskNode(dk.Name)] {
+			for _, b := range nodes[s.layers.top(dk.Name)] {
 				have = append(have, b.Name)
 				if !b.Recording || b.Busy || b.Inconsistent {
 					t.Errorf("%s: bitmap %+v", dk.Name, b)

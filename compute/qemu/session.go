@@ -16,6 +16,8 @@ type session struct {
 	*qmp.Client
 	proc process
 	live bool
+	// layers of the disks in force, of a conversation about them.
+	layers layers
 }
 
 type args map[string]any
@@ -155,13 +157,4 @@ func blockdevJSON(a args) string {
 		panic(fmt.Sprintf("qemu: %v", err)) // strings and bools marshal
 	}
 	return string(b)
-}
-
-// diskBlockdev is the node of one disk: never a probed format, never a backing
-// file that the image names.
-func diskBlockdev(disk, path string) string {
-	return blockdevJSON(args{
-		"driver": "qcow2", "node-name": diskNode(disk), "discard": "unmap",
-		"file": args{"driver": "file", "filename": path, "discard": "unmap"}, "backing": nil,
-	})
 }

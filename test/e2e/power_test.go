@@ -25,6 +25,7 @@ func TestPower(t *testing.T) {
 	t.Run("forced off and on", w.forcedOffAndOn)
 	t.Run("killed", w.killed)
 	t.Run("reboot", w.reboot)
+	t.Run("snapshots", w.snapshots)
 	s.Run(t, "vault", "check", "--account", owner.ID, "--read-data")
 }
 
