@@ -27,7 +27,12 @@ type gateWorld struct {
 
 func newGateWorld(t *testing.T) *gateWorld {
 	t.Helper()
-	s, err := store.Open(t.Context(), testpg.At(t, filepath.Join(t.TempDir(), "db")), store.WithReserve(0))
+	return newGateWorldAt(t, filepath.Join(t.TempDir(), "db"))
+}
+
+func newGateWorldAt(t *testing.T, path string) *gateWorld {
+	t.Helper()
+	s, err := store.Open(t.Context(), testpg.At(t, path), store.WithReserve(0))
 	w := &gateWorld{t: t, store: s}
 	w.ok(err)
 	t.Cleanup(func() { w.ok(s.Close()) })

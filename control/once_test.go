@@ -49,9 +49,11 @@ func TestAnswerAndEffectAreOne(t *testing.T) {
 }
 
 // customer is an account that may do everything, and its VPS.
-func (w *gateWorld) customer() (control.Caller, holdfast.VPS) {
+func (w *gateWorld) customer() (control.Caller, holdfast.VPS) { return w.customerNamed("customer") }
+
+func (w *gateWorld) customerNamed(name string) (control.Caller, holdfast.VPS) {
 	a := holdfast.Account{
-		ID: holdfast.NewID[holdfast.AccountID](), Name: "customer", Active: true, BackupSlots: -1,
+		ID: holdfast.NewID[holdfast.AccountID](), Name: name, Active: true, BackupSlots: -1,
 		Cloud: holdfast.CloudFacts{Verified: true, CardOnFile: true, CloudAccess: true, Limits: holdfast.CloudResources{CPUCores: 99, MemoryGb: 99, StorageGb: 9999, Instances: 99}},
 	}
 	v := w.vps(a.ID)

@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"io/fs"
+	"time"
 
 	"github.com/pressly/goose/v3"
+	"github.com/uptrace/bun"
 )
 
 // SchemaAt makes a database as version n left it, and runs statements on it.
@@ -43,4 +45,9 @@ func (s *Store) TryWriteByReader(ctx context.Context) error {
 func (s *Store) PretendNewer(ctx context.Context) error {
 	_, err := s.writer.ExecContext(ctx, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, true)")
 	return err
+}
+
+// FollowServer has the store follow the clock of a server, by a clock of its own.
+func (s *Store) FollowServer(server func() time.Time, own func() time.Duration) {
+	s.clock = &serverClock{steady: own, ask: func(context.Context, bun.IDB) (time.Time, error) { return server(), nil }}
 }

@@ -32,8 +32,8 @@ func (h Held) where(u *bun.UpdateQuery) *bun.UpdateQuery {
 
 // ClaimOperation takes the oldest operation of a host that is due: queued, or
 // in progress with a lease that has expired by a clock that ran evenly meanwhile.
-// It raises the epoch, and gives ErrNotFound when there is none. It goes together
-// with others in TxLease.
+// It raises the epoch, and gives ErrNotFound when there is none. Then, too, its
+// transaction is to be committed. It goes beside others in TxLease.
 func (t *Tx) ClaimOperation(ctx context.Context, host holdfast.HostID, kinds []holdfast.Kind, runner string, ttl time.Duration) (holdfast.Operation, error) {
 	if len(kinds) == 0 {
 		return holdfast.Operation{}, failed("claim", ErrNotFound)

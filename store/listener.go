@@ -52,7 +52,9 @@ func keep(ctx context.Context, cfg *pgx.ConnConfig, begin func(context.Context, 
 				return
 			case <-time.After(wait): // runners look by themselves meanwhile
 			}
-			conn, err = reach(ctx, cfg, begin)
+			if conn, err = reach(ctx, cfg, begin); err == nil {
+				heard()
+			}
 		}
 	}()
 	return l, nil
@@ -71,7 +73,10 @@ func reach(ctx context.Context, cfg *pgx.ConnConfig, begin func(context.Context,
 
 // hear listens for as long as the connection lasts.
 func hear(ctx context.Context, conn *pgx.Conn, heard func()) {
-	for err := error(nil); err == nil; _, err = conn.WaitForNotification(ctx) {
+	for {
+		if _, err := conn.WaitForNotification(ctx); err != nil {
+			break
+		}
 		heard()
 	}
 	// What is left of it ends with the connection, but not at once.
