@@ -181,25 +181,6 @@ func (h *host) run(ctx context.Context) error {
 
 func (h *host) upkeep(ctx context.Context) { h.queue.Upkeep(ctx, h.id) }
 
-// wake starts the machines that ran when the host went down. Those that still
-// run are found by their sockets and left alone.
-func (h *host) wake(ctx context.Context) error {
-	vpss, err := h.store.VPSOfHost(ctx, h.id)
-	if err != nil {
-		return fmt.Errorf("machines of this host: %w", err)
-	}
-	for _, v := range vpss {
-		if v.Service != holdfast.ServiceActive || v.Desired != holdfast.PowerRunning || v.Power != holdfast.PowerRunning {
-			continue
-		}
-		if err := h.machine.Provisioner.Start(ctx, string(v.ID)); err != nil && !errors.Is(err, compute.ErrNotFound) {
-			// One that does not start must not keep the others down.
-			h.log.ErrorContext(ctx, "a VPS that ran could not be started", "vps", v.ID, "err", err)
-		}
-	}
-	return nil
-}
-
 // look is how often the host tells that it lives and what its machines do.
 const look = 5 * time.Second
 
