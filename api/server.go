@@ -64,6 +64,8 @@ func New(c *control.Control, o Options) http.Handler {
 	s.registerPower()
 	s.registerBackups()
 	s.registerRestore()
+	s.registerRestoreInPlace()
+	s.registerRestoreFrom()
 	s.registerSnapshots()
 	s.registerSnapshotSchedules()
 	s.registerJobs()

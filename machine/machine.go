@@ -22,6 +22,8 @@ import (
 type Host struct {
 	Driver      compute.Driver
 	Provisioner compute.Provisioner
+	// Regenerator replaces all disks of a machine at once.
+	Regenerator compute.Regenerator
 	// Snapshotter keeps snapshots; nil: the host's driver has none.
 	Snapshotter compute.Snapshotter
 	// Reshaper changes which disks machines have; nil: the host's driver cannot.

@@ -147,6 +147,27 @@ func TestRollback(t *testing.T) {
 	}
 }
 
+// A VPS that was to run is started, though its host went down before the rollback
+// began; one whose guest has powered it off is not.
+func TestRollbackOfAMachineThatDied(t *testing.T) {
+	for end, want := range map[string]string{"killed": "one [1] running", "off": "one [1] stopped"} {
+		w := newScene(t, true)
+		if end == "killed" {
+			w.ok(w.sim.Kill(string(w.vps)))
+		} else {
+			w.ok(w.sim.PowerOff(t.Context(), string(w.vps)))
+		}
+		j := w.op(holdfast.KindSnapshotRestore, w.ids[0])
+		in, err := json.Marshal(holdfast.SnapshotInput{Snapshot: w.ids[0], Runs: true})
+		w.ok(err)
+		j.op.Input = in
+		w.run(t.Context(), j)
+		if got := w.sees(); j.end() != "" || got != want {
+			t.Errorf("%s: %q, %s, want %s", end, j.end(), got, want)
+		}
+	}
+}
+
 func TestSnapshotIsDeleted(t *testing.T) {
 	w := newScene(t, true)
 	j := w.op(holdfast.KindSnapshotDelete, w.ids[0])
