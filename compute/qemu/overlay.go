@@ -40,7 +40,9 @@ func (d *Driver) newLayer(ctx context.Context, s *session, m compute.Machine) (l
 			return y, err
 		}
 	}
-	return y, syncDir(d.file(m.ID, current))
+	err = syncDir(d.file(m.ID, current))
+	d.at("qemu.layer.made")
+	return y, err
 }
 
 // goOn are the bitmaps of a node that go on in the layer to come above it. What is
@@ -114,7 +116,6 @@ func (d *Driver) push(ctx context.Context, s *session, m compute.Machine, snap *
 	if err != nil {
 		return err
 	}
-	d.at("qemu.layer.made")
 	before := s.layers
 	y.Pending, y.Snapshot = &s.proc, snap
 	if snap != nil {

@@ -91,7 +91,8 @@ func (s *session) writesTo(ctx context.Context, y layer) (bool, error) {
 		Name  string `json:"node-name"`
 		Depth int    `json:"backing_file_depth"`
 	}
-	if err := s.Execute(ctx, "query-named-block-nodes", args{"flat": true}, &list); err != nil {
+	// Not flat, which would leave the depth at 0.
+	if err := s.Execute(ctx, "query-named-block-nodes", args{"flat": false}, &list); err != nil {
 		return false, err
 	}
 	for _, n := range list {
