@@ -141,7 +141,7 @@ func (b *attempt) settle(m vault.Manifest) (holdfast.BackupReport, error) {
 	if err := b.vault.Abandon(ctx, b.session()); err != nil {
 		b.Log.WarnContext(ctx, "the vault's session could not be ended", "job", b.run.Operation.ID, "err", err)
 	}
-	return reportOf(m), nil
+	return reportOf(m, b.vault.Params().ChunkSize), nil
 }
 
 // abandon gives the point in time up, so that another can be taken.

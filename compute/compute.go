@@ -61,6 +61,9 @@ type State struct {
 	Power PowerState
 	// PID of the hypervisor process, 0 when there is none.
 	PID int
+	// PoweredOff: the machine is stopped because its guest powered itself off. One
+	// that was killed, or went down with its host, did not.
+	PoweredOff bool
 	// Started is when that process started.
 	Started time.Time
 	// Forwards are the forwarded ports of its definition; a stopped machine

@@ -32,6 +32,8 @@ type Options struct {
 	Network string
 	// Site names the place of backups; default "local".
 	Site string
+	// Restore says how restores in place go.
+	Restore RestorePolicy
 	// Snapshots say how many there may be and for how long.
 	Snapshots SnapshotPolicy
 	// Currency of new VPSs, ISO 4217; default "EUR".
@@ -60,6 +62,7 @@ func (o Options) withDefaults() Options {
 	if o.Site == "" {
 		o.Site = "local"
 	}
+	o.Restore = o.Restore.withDefaults()
 	o.Snapshots = o.Snapshots.withDefaults()
 	if o.Currency == "" {
 		o.Currency = "EUR"

@@ -30,6 +30,9 @@ type Harness interface {
 	Write(machine, disk string, off, length int64, pattern byte) error
 	// Pause pauses a running machine, as its customer may.
 	Pause(machine string) error
+	// PowerOff powers a running machine off as its guest does, and returns when it is
+	// off.
+	PowerOff(machine string) error
 	// Kill ends the hypervisor process of a running machine by SIGKILL, and
 	// returns when it is gone.
 	Kill(machine string) error

@@ -12,6 +12,7 @@ var machineBehaviours = []behaviour{
 	{"define, list, delete, each twice", defineTwice},
 	{"start and stop, each twice", startTwice},
 	{"a machine outlives the service that started it", outlives},
+	{"a guest's own power-off is told from every other end", poweredOff},
 	{"fill writes what the machine's disk holds", fillBeforeStart},
 	{"fill opened again ends the former one", fillAgain},
 	{"fill of a running machine is refused", fillRunning},
@@ -96,6 +97,37 @@ func startTwice(r *rig) {
 			r.must(r.host.Stop(r.ctx(), machine, 100*time.Millisecond))
 			r.expectPower(compute.Stopped)
 		}
+	}
+}
+
+func poweredOff(r *rig) {
+	r.define()
+	off := func(want bool) {
+		r.Helper()
+		r.restart()
+		st, err := r.host.Inspect(r.ctx(), machine)
+		r.must(err)
+		if st.Power != compute.Stopped || st.PoweredOff != want {
+			r.Fatalf("%+v, want powered off: %v", st, want)
+		}
+	}
+	off(false)
+	for _, end := range []struct {
+		how  func() error
+		want bool
+	}{
+		{func() error { return r.Kill(machine) }, false},
+		{func() error { return r.PowerOff(machine) }, true},
+		{func() error { return r.host.Stop(r.ctx(), machine, 0) }, false},
+	} {
+		r.must(r.host.Start(r.ctx(), machine))
+		st, err := r.host.Inspect(r.ctx(), machine)
+		r.must(err)
+		if st.PoweredOff {
+			r.Fatalf("a machine that runs: %+v", st)
+		}
+		r.must(end.how())
+		off(end.want)
 	}
 }
 

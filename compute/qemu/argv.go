@@ -18,7 +18,7 @@ func (d *Driver) argv(m compute.Machine, defined []compute.Disk, l layers) []str
 		"-sandbox", sandbox,
 		"-machine", "q35,accel=" + d.cfg.Accelerator, "-cpu", "max",
 		"-smp", fmt.Sprint(m.CPUs), "-m", fmt.Sprintf("%dM", m.MemoryMiB),
-		"-rtc", "base=utc", "-action", "shutdown=poweroff", "-boot", "strict=on",
+		"-rtc", "base=utc", "-action", "shutdown=poweroff", "-boot", "strict=on", "-trace", traceShutdown,
 		// Two monitors: a monitor serves one client at a time, and the
 		// watchdog has to get through while the other one is in use.
 		"-chardev", d.serverChardev(m.ID, socketQMP), "-mon", "chardev=" + socketQMP + ",mode=control",

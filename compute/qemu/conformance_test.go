@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"holdfast/compute"
 	"holdfast/compute/computetest"
@@ -80,6 +81,27 @@ func (h *harness) Pause(id string) error {
 	return converse(h.t, h.d, id, func(ctx context.Context, s *session) error {
 		return s.Execute(ctx, "stop", nil, nil)
 	})
+}
+
+// PowerOff writes to the port with which guests power a q35 machine off (ACPI's
+// PM1a control, at the place where the firmware puts it) until that is there.
+func (h *harness) PowerOff(id string) error {
+	p, alive, err := h.d.running(id)
+	if err != nil || !alive {
+		return fmt.Errorf("alive: %v, %w", alive, err)
+	}
+	for began := time.Now(); time.Since(began) < 30*time.Second; {
+		err = converse(h.t, h.d, id, func(ctx context.Context, s *session) error {
+			return s.Execute(ctx, "human-monitor-command", args{"command-line": "o /w 0x604 0x2000"}, nil)
+		})
+		ctx, cancel := context.WithTimeout(h.t.Context(), 200*time.Millisecond)
+		gone := p.wait(ctx) == nil
+		cancel()
+		if gone {
+			return nil
+		}
+	}
+	return fmt.Errorf("the machine is not off: %w", err)
 }
 
 func (h *harness) Kill(id string) error {

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,11 @@ func (d *Driver) Inspect(ctx context.Context, id string) (compute.State, error) 
 	defer unlock()
 	st := compute.State{Power: compute.Stopped, Forwards: m.NIC.Forwards}
 	p, alive, err := d.running(id)
-	if err != nil || !alive {
+	if err != nil {
+		return st, err
+	}
+	if !alive {
+		st.PoweredOff, err = d.poweredOff(id)
 		return st, err
 	}
 	st.PID, st.Started, st.Power = p.PID, p.started(), compute.Unknown
@@ -35,10 +40,33 @@ func (d *Driver) Inspect(ctx context.Context, id string) (compute.State, error) 
 		return st, err
 	}
 	if status == ended {
-		return compute.State{Power: compute.Stopped, Forwards: m.NIC.Forwards}, nil
+		st = compute.State{Power: compute.Stopped, Forwards: m.NIC.Forwards}
+		st.PoweredOff, err = d.poweredOff(id)
+		return st, err
 	}
 	st.Power = powerOf(status)
+	if st.Power == compute.Stopped {
+		st.PoweredOff = true // with its process kept by a point in time
+	}
 	return st, d.trim(d.file(id, consoleFile))
+}
+
+// What QEMU's log says when the guest powers itself off (qapi/run-state.json,
+// ShutdownCause guest-shutdown). A hypervisor that was taken over can write it,
+// too: then its guest is not started by itself, and that is all.
+const (
+	traceShutdown = "qemu_system_shutdown_request"
+	guestShutdown = traceShutdown + " reason=6\n"
+)
+
+// poweredOff says whether the guest of a machine without a process powered itself
+// off. The log is that of the last process, and outlives the host's reboot.
+func (d *Driver) poweredOff(id string) (bool, error) {
+	said, err := readTail(d.file(id, logQEMU), 64<<10)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil // it never ran
+	}
+	return bytes.Contains(said, []byte(guestShutdown)), err
 }
 
 // ended is the status of a machine whose process is gone; not one of QEMU's.

@@ -140,7 +140,7 @@ func (h *Host) look(ctx context.Context, machine string, f func(s *state) error)
 func (h *Host) Inspect(ctx context.Context, machine string) (compute.State, error) {
 	var found compute.State
 	err := h.look(ctx, machine, func(s *state) error {
-		found = compute.State{Power: s.Power, Forwards: slices.Clone(s.Machine.NIC.Forwards)}
+		found = compute.State{Power: s.Power, PoweredOff: s.PoweredOff, Forwards: slices.Clone(s.Machine.NIC.Forwards)}
 		if s.Power != compute.Stopped {
 			found.Started = s.Started
 		}

@@ -108,7 +108,7 @@ func (h *Host) Start(ctx context.Context, machine string) error {
 		if err := h.losePoint(s, ""); err != nil {
 			return err
 		}
-		s.Power, s.Boot, s.Started = compute.Running, s.Boot+1, time.Now().UTC()
+		s.Power, s.Boot, s.Started, s.PoweredOff = compute.Running, s.Boot+1, time.Now().UTC(), false
 		for disk := range s.Fills {
 			s.Fills[disk]++ // an open Sink ends
 		}
@@ -138,6 +138,22 @@ func (h *Host) Stop(ctx context.Context, machine string, grace time.Duration) er
 			return nil
 		}
 		s.Power = compute.Stopped
+		return h.losePoint(s, "")
+	})
+	if err != nil {
+		return err
+	}
+	return h.follow(ctx, machine)
+}
+
+// PowerOff is the guest of a running machine powering it off. A point in time of it
+// is lost.
+func (h *Host) PowerOff(ctx context.Context, machine string) error {
+	err := h.change(ctx, machine, func(s *state) error {
+		if s.Power != compute.Running {
+			return fmt.Errorf("sim: machine %q is %s: %w", machine, s.Power, compute.ErrState)
+		}
+		s.Power, s.PoweredOff = compute.Stopped, true
 		return h.losePoint(s, "")
 	})
 	if err != nil {

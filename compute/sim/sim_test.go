@@ -34,6 +34,10 @@ func (h *harness) Write(machine, disk string, off, length int64, pattern byte) e
 
 func (h *harness) Pause(machine string) error { return h.host.Pause(context.Background(), machine) }
 
+func (h *harness) PowerOff(machine string) error {
+	return h.host.PowerOff(context.Background(), machine)
+}
+
 func (h *harness) Kill(machine string) error { return h.host.Kill(machine) }
 
 // current is the generation of disks in force, "" if there is no machine.

@@ -20,6 +20,8 @@ type state struct {
 	// Boot counts the hypervisor processes of the machine.
 	Boot    int       `json:"boot"`
 	Started time.Time `json:"started"`
+	// PoweredOff: the guest has powered the machine off itself.
+	PoweredOff bool `json:"poweredOff,omitempty"`
 	// Point is the open point in time.
 	Point *openPoint `json:"point,omitempty"`
 	// The generation in force; its disks are those of Machine.
