@@ -56,9 +56,6 @@ type RestoreInput struct {
 	Total int64 `json:"total"`
 }
 
-<<<<<<< HEAD
-// StopInput is the input of KindVPSStop, KindVPSRestart and KindVPSReset.
-=======
 // InPlaceInput is the input of KindRestoreInPlace. The operation's VPS gets the
 // disks of the operation's backup.
 type InPlaceInput struct {
@@ -84,8 +81,7 @@ type GenerationInput struct {
 	Generation string `json:"generation"`
 }
 
-// StopInput is the input of KindVPSStop.
->>>>>>> main
+// StopInput is the input of KindVPSStop, KindVPSRestart and KindVPSReset.
 type StopInput struct {
 	Grace time.Duration `json:"grace"` // 0: by force at once
 }

@@ -45,11 +45,8 @@ func (k Kind) Upkeep() bool {
 // VPS is seen doing is not noted.
 func (k Kind) MovesPower() bool {
 	switch k {
-<<<<<<< HEAD
-	case KindVPSCreate, KindVPSStart, KindVPSStop, KindVPSRestart, KindVPSReset, KindVPSDelete, KindVPSReshape, KindRestoreToPayg, KindSnapshotRestore:
-=======
-	case KindVPSCreate, KindVPSStart, KindVPSStop, KindVPSDelete, KindVPSReshape, KindRestoreToPayg, KindRestoreInPlace, KindRestoreUndo, KindSnapshotRestore:
->>>>>>> main
+	case KindVPSCreate, KindVPSStart, KindVPSStop, KindVPSRestart, KindVPSReset, KindVPSDelete, KindVPSReshape,
+		KindRestoreToPayg, KindRestoreInPlace, KindRestoreUndo, KindSnapshotRestore:
 		return true
 	}
 	return false

@@ -53,7 +53,7 @@ func readPower(ctx context.Context, q *store.Queries, caller Caller, id string) 
 	if f.account, err = q.Account(ctx, f.vps.AccountID); err != nil {
 		return f, err
 	}
-	if f.hostUp, err = hostUp(ctx, q, f.vps.HostID); err != nil {
+	if f.hostUp, _, err = hostFacts(ctx, q, f.vps.HostID); err != nil {
 		return f, err
 	}
 	f.busy, err = movesPower(ctx, q, f.vps.ID)
