@@ -81,7 +81,7 @@ type GenerationInput struct {
 	Generation string `json:"generation"`
 }
 
-// StopInput is the input of KindVPSStop.
+// StopInput is the input of KindVPSStop, KindVPSRestart and KindVPSReset.
 type StopInput struct {
 	Grace time.Duration `json:"grace"` // 0: by force at once
 }

@@ -17,6 +17,8 @@ const (
 	KindVPSStart      Kind = "vps_start"
 	KindVPSStop       Kind = "vps_stop"
 	KindVPSDelete     Kind = "vps_delete"
+	KindVPSRestart    Kind = "vps_restart"
+	KindVPSReset      Kind = "vps_reset"
 	KindVPSReshape    Kind = "vps_reshape" // other disks: one larger, more or less
 
 	KindRestoreInPlace  Kind = "restore_in_place"
@@ -43,7 +45,8 @@ func (k Kind) Upkeep() bool {
 // VPS is seen doing is not noted.
 func (k Kind) MovesPower() bool {
 	switch k {
-	case KindVPSCreate, KindVPSStart, KindVPSStop, KindVPSDelete, KindVPSReshape, KindRestoreToPayg, KindRestoreInPlace, KindRestoreUndo, KindSnapshotRestore:
+	case KindVPSCreate, KindVPSStart, KindVPSStop, KindVPSRestart, KindVPSReset, KindVPSDelete, KindVPSReshape,
+		KindRestoreToPayg, KindRestoreInPlace, KindRestoreUndo, KindSnapshotRestore:
 		return true
 	}
 	return false

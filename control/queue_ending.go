@@ -30,6 +30,8 @@ var effects = map[holdfast.Kind]effect{
 	holdfast.KindVPSCreate:       {vpsCreated, vpsCreateFailed},
 	holdfast.KindVPSStart:        {powerDone, powerFailed},
 	holdfast.KindVPSStop:         {powerDone, powerFailed},
+	holdfast.KindVPSRestart:      {powerDone, powerFailed},
+	holdfast.KindVPSReset:        {powerDone, powerFailed},
 	holdfast.KindVPSDelete:       {vpsDeleted, vpsDeleteFailed},
 	holdfast.KindSnapshotCreate:  {snapshotCreated, snapshotCreateFailed},
 	holdfast.KindSnapshotRestore: {snapshotRestored, snapshotRestoreFailed},

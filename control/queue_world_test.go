@@ -136,7 +136,7 @@ var allKinds = []holdfast.Kind{
 	holdfast.KindBackup, holdfast.KindBackupDelete, holdfast.KindRestoreToPayg,
 	holdfast.KindVPSCreate, holdfast.KindVPSStart, holdfast.KindVPSStop, holdfast.KindVPSDelete,
 	holdfast.KindRestoreInPlace, holdfast.KindRestoreUndo, holdfast.KindGenerationDrop,
-	holdfast.KindVPSReshape, holdfast.KindSnapshotCreate, holdfast.KindSnapshotRestore, holdfast.KindSnapshotDelete,
+	holdfast.KindVPSReshape, holdfast.KindVPSRestart, holdfast.KindVPSReset, holdfast.KindSnapshotCreate, holdfast.KindSnapshotRestore, holdfast.KindSnapshotDelete,
 	holdfast.KindCopy, holdfast.KindCopyDelete, holdfast.KindVaultCollect,
 }
 

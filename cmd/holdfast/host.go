@@ -86,7 +86,8 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 		}},
 		"quick": {quickRunners, map[holdfast.Kind]operation.Handler{
 			holdfast.KindBackupDelete: data.Delete, holdfast.KindVPSCreate: h.machine.Create, holdfast.KindVPSStart: h.machine.Start,
-			holdfast.KindVPSStop: h.machine.Stop, holdfast.KindVPSDelete: h.machine.Delete, holdfast.KindVPSReshape: h.machine.Reshape, holdfast.KindRestoreUndo: h.machine.Undo,
+			holdfast.KindVPSStop: h.machine.Stop, holdfast.KindVPSRestart: h.machine.Restart, holdfast.KindVPSReset: h.machine.Restart,
+			holdfast.KindVPSDelete: h.machine.Delete, holdfast.KindVPSReshape: h.machine.Reshape, holdfast.KindRestoreUndo: h.machine.Undo,
 			holdfast.KindSnapshotCreate: h.machine.CreateSnapshot, holdfast.KindSnapshotRestore: h.machine.RollBack,
 		}},
 		"merge": {mergeRunners, map[holdfast.Kind]operation.Handler{holdfast.KindSnapshotDelete: h.machine.DeleteSnapshot}},
