@@ -13,6 +13,7 @@ import (
 	"holdfast"
 	"holdfast/compute"
 	"holdfast/disk"
+	"holdfast/internal/fault"
 	"holdfast/machine"
 	"holdfast/operation"
 	"holdfast/vault"
@@ -106,6 +107,7 @@ func (b *attempt) once(ctx context.Context) (holdfast.BackupReport, error) {
 		if m, err = b.transfer(ctx); err != nil {
 			return holdfast.BackupReport{}, err
 		}
+		fault.At("backup.committed")
 	}
 	return b.settle(m)
 }
