@@ -271,6 +271,42 @@ func TestVPSTakesItsSnapshotsWithIt(t *testing.T) {
 	w.keep("gone", "")
 }
 
+// A restore in place takes the snapshots away, its undo brings them back, and with
+// the safety point they are gone.
+func TestSnapshotsAndRestores(t *testing.T) {
+	w := newSnapshotWorld(t)
+	w.make("a", "b", "c")
+	inForce := func(generation int) {
+		w.t.Helper()
+		v := w.seeVPS(w.vps.ID)
+		v.Generation = generation
+		w.write(func(ctx context.Context, tx *store.Tx) error { return tx.SetVPSGeneration(ctx, v) })
+	}
+	shown := func() (out string) {
+		w.t.Helper()
+		list, err := w.control.ListSnapshots(t.Context(), w.caller, string(w.vps.ID))
+		w.ok(err)
+		for _, s := range list.Snapshots {
+			out += s.Name
+		}
+		return out
+	}
+	inForce(2)
+	w.make("b")
+	if got := shown(); got != "b" {
+		t.Errorf("after a restore there are %q", got)
+	}
+	inForce(1)
+	w.add(holdfast.Operation{Kind: holdfast.KindGenerationDrop, Input: report(holdfast.GenerationInput{Generation: holdfast.GenerationName(2)})})
+	w.run(operation.Outcome{Report: report(struct{}{})})
+	if got := shown(); got != "abc" {
+		t.Errorf("after its undo there are %q", got)
+	}
+	w.wantLine("after the undo", "a b c")
+	w.wait(24 * time.Hour)
+	w.keep("they expire", "snapshot_delete")
+}
+
 // Of disks that are not in force nothing is shown, counted or deleted.
 func TestSnapshotsBelongToTheirDisks(t *testing.T) {
 	w := newSnapshotWorld(t)
