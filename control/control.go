@@ -134,7 +134,7 @@ func Invalid(faults []holdfast.Field) error {
 		return nil
 	}
 	code := holdfast.CodeInvalidRequest
-	special := []holdfast.Code{holdfast.CodeRegionUnknown, holdfast.CodeStorageTooSmall}
+	special := []holdfast.Code{holdfast.CodeRegionUnknown, holdfast.CodeStorageTooSmall, holdfast.CodeSameVPS}
 	if first := faults[0]; slices.Contains(special, first.Code) &&
 		!slices.ContainsFunc(faults, func(f holdfast.Field) bool { return f.Code != first.Code }) {
 		return &holdfast.Error{Code: first.Code, Msg: first.Detail, Fields: faults}

@@ -6,9 +6,13 @@ import (
 	"holdfast/compute"
 )
 
-// givesUp removes the oldest, the middle and the newest of a line in turn.
+// givesUp removes a line from its oldest, or from the middle and from its newest.
 func givesUp(r *rig, live bool) {
-	for first := range 3 {
+	order := []int{0}
+	if live {
+		order = []int{1, 2}
+	}
+	for _, first := range order {
 		r.define()
 		r.must(r.host.Start(r.ctx(), machine))
 		base := r.round()

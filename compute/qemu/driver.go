@@ -1,7 +1,7 @@
 // Package qemu keeps machines as QEMU processes of this host and takes points
 // in time of them: copy-before-write filters and persistent dirty bitmaps over
 // QMP, read through NBD; stopped machines by the same rounds through
-// qemu-storage-daemon.
+// qemu-storage-daemon. Snapshots of a machine are layers of its disks.
 package qemu
 
 import (
