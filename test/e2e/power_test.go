@@ -47,7 +47,7 @@ func (w *powered) offFromInside(t *testing.T) {
 	}
 	w.VerifyLog(t, w.owner, b.BackupID)
 	w.stateBecomes(t, "stopped")
-	w.act(t, "start", nil)
+	w.do(t, "start")
 	w.stateBecomes(t, "running")
 }
 
@@ -69,8 +69,8 @@ func (w *powered) reboot(t *testing.T) {
 // first of the stopped VPS and then of the one that runs again.
 func (w *powered) forcedOffAndOn(t *testing.T) {
 	job := w.midway(t, "5")
-	w.act(t, "stop", nil)
-	w.act(t, "start", nil)
+	w.do(t, "stop")
+	w.do(t, "start")
 	b := w.result(t, w.Await(t, w.owner.Key, job, patience))
 	w.VerifyLog(t, w.owner, b.BackupID)
 	// Whatever the point was of, the next backup builds on it.
@@ -85,8 +85,8 @@ func (w *powered) forcedOffAndOn(t *testing.T) {
 func (w *powered) stopAndStart(t *testing.T) {
 	get(t, w.web+"/boots")
 	job := w.midway(t, "2")
-	w.act(t, "shutdown", nil)
-	w.act(t, "start", nil)
+	w.do(t, "shutdown")
+	w.do(t, "start")
 	get(t, w.web+"/boots")
 	j := w.Until(t, w.owner.Key, job, patience, func(service.Job) bool { return false })
 	if j.Status == "failed" {
@@ -100,10 +100,10 @@ func (w *powered) stopAndStart(t *testing.T) {
 	w.VerifyLog(t, w.owner, b.BackupID)
 }
 
-// act has a customer's power action done.
-func (w *powered) act(t *testing.T, action string, body any) {
+// do has a customer's power action done.
+func (w *powered) do(t *testing.T, action string) {
 	t.Helper()
-	w.Await(t, w.owner.Key, w.Call(t, w.owner.Key, http.MethodPost, "/api/v2/vps/"+w.vps+"/actions/"+action, body).Queued(t), patience)
+	w.Await(t, w.owner.Key, w.Call(t, w.owner.Key, http.MethodPost, "/api/v2/vps/"+w.vps+"/actions/"+action, nil).Queued(t), patience)
 }
 
 // killed: change tracking does not survive QEMU's death, and the next backup
