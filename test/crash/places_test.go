@@ -18,8 +18,6 @@ import (
 // beginning of their names, with the test that dies there.
 var elsewhere = map[string]string{
 	"qemu.begin.throttled": "compute/qemu: TestThrottle",
-	"qemu.generation.":     "compute/qemu: TestCutGenerationAnywhere",
-	"qemu.reshape.":        "compute/qemu: TestCutReshapeAnywhere",
 }
 
 func diedElsewhere(place string) bool {

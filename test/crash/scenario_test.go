@@ -29,7 +29,7 @@ type scenario struct {
 }
 
 // scenarios are all: a kind without one fails TestEveryKindIsKilled.
-var scenarios = slices.Concat(dataScenarios, snapshotScenarios)
+var scenarios = slices.Concat(dataScenarios, snapshotScenarios, replaceScenarios)
 
 // dataScenarios are those of VPSs and their backups.
 var dataScenarios = []scenario{
@@ -99,7 +99,7 @@ var dataScenarios = []scenario{
 		name: "start", kind: holdfast.KindVPSStart, hypervisor: true,
 		ready: func(t *testing.T, w *stepped) { w.power(t, w.vps, "stopped") },
 		begin: func(t *testing.T, w *stepped) string { return w.queued(t, "vps", "start", w.vps) },
-		check: func(t *testing.T, w *stepped, _ service.Job) { w.diskHolds(t, w.vps) },
+		check: func(t *testing.T, w *stepped, _ service.Job) { w.holds(t, w.Site(), w.backUp(t)) },
 	},
 	{
 		name: "stop", kind: holdfast.KindVPSStop, hypervisor: true,
@@ -108,6 +108,22 @@ var dataScenarios = []scenario{
 		check: func(t *testing.T, w *stepped, _ service.Job) {
 			await(t, "the VPS to be stopped", func() bool { return w.state(t, w.vps).PowerState == "stopped" })
 		},
+	},
+	{
+		name: "restart", kind: holdfast.KindVPSRestart, hypervisor: true, may: []string{"vps_state_changed"},
+		ready: func(t *testing.T, w *stepped) { w.power(t, w.vps, "running"); w.write(t) },
+		begin: func(t *testing.T, w *stepped) string {
+			return w.Call(t, w.owner.Key, http.MethodPost, "/api/v2/vps/"+w.vps+"/actions/restart", map[string]bool{"force": true}).Queued(t)
+		},
+		check: func(t *testing.T, w *stepped, _ service.Job) { w.holds(t, w.Site(), w.backUp(t)) },
+	},
+	{
+		name: "reset", kind: holdfast.KindVPSReset, hypervisor: true, may: []string{"vps_state_changed"},
+		ready: func(t *testing.T, w *stepped) { w.power(t, w.vps, "running"); w.write(t) },
+		begin: func(t *testing.T, w *stepped) string {
+			return w.Call(t, w.owner.Key, http.MethodPost, "/api/v2/vps/"+w.vps+"/actions/reset", nil).Queued(t)
+		},
+		check: func(t *testing.T, w *stepped, _ service.Job) { w.holds(t, w.Site(), w.backUp(t)) },
 	},
 	{
 		name: "end", kind: holdfast.KindVPSDelete, hypervisor: true,

@@ -42,6 +42,7 @@ var snapshotScenarios = []scenario{
 			w.Await(t, w.owner.Key, w.snapshot(t, http.MethodPost, "", named("kept")), patience)
 			w.kept = slices.Clone(w.content)
 			w.write(t)
+			w.power(t, w.vps, "stopped") // a firmware does not hear its power button for a minute
 		},
 		begin: func(t *testing.T, w *stepped) string {
 			return w.snapshot(t, http.MethodPost, "/kept/actions/restore", nil)

@@ -30,6 +30,7 @@ type stepped struct {
 	content []byte // of its disk
 	kept    []byte // of its snapshot
 	writes  int
+	grown   int // how often
 
 	linux string // a VPS whose guest has an agent; "" until it is needed
 }
@@ -45,7 +46,7 @@ func newStepped(t *testing.T) *stepped {
 	h, cellar := halts(t.TempDir()), t.TempDir()
 	w := &stepped{halts: h, cellar: cellar, Service: service.New(t, service.Binary(service.Build(t, "faults")),
 		service.Env("HOLDFAST_FAULTS="+string(h)),
-		service.Set("copies", fmt.Sprintf("[{name: %s, site: %q}]", copyName, cellar)), service.Set("vault.collect_after", "1s"))}
+		service.Set("copies", fmt.Sprintf("[{name: %s, site: %q}]", copyName, cellar)), service.Set("vault.collect_after", "1s"), service.Set("restore.grace", "1s"))}
 	w.owner = w.NewAccount(t, "owner")
 	w.content = bytes.Repeat([]byte("what a disk begins with "), int(blank)/24+1)[:blank]
 	raw := filepath.Join(w.Dir, "blank.raw")
