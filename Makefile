@@ -98,7 +98,7 @@ fuzz: check-go ## every fuzz target for FUZZTIME (30s)
 	done
 
 .PHONY: bench
-bench: peers ## the vault beside restic, borg and Kopia (20 minutes; BENCH_GIB=1 BENCH_ROUNDS=1 for 1)
+bench: peers guest ## the vault beside restic, borg and Kopia, and a guest beside its backup (25 minutes; BENCH_GIB=1 BENCH_ROUNDS=1 for 1)
 	go build -o build/bench-vault ./test/bench
 	build/bench-vault -dir build/bench -out build/bench.md
 

@@ -40,7 +40,9 @@ type Backup struct {
 	SizeBytes        int64
 	ChangedBytes     int64
 	TransferredBytes int64
-	Incremental      string // "full", "incremental", "repair"
+	// DataBytes is how much a restore writes; 0: not known.
+	DataBytes   int64
+	Incremental string // "full", "incremental", "repair"
 	// IncrementalReason says why it is "repair", for people and at most 512 bytes.
 	IncrementalReason string
 	Consistency       string // "crash", "filesystem", "offline"

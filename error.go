@@ -35,6 +35,8 @@ const (
 	CodeNoBackups            Code = "no_backups" // a gate's code only
 	CodeIdempotencyKeyReused Code = "idempotency_key_reused"
 	CodeVPSStateChanged      Code = "vps_state_changed"
+	CodeSameVPS              Code = "same_vps"
+	CodeNothingToUndo        Code = "nothing_to_undo"
 	CodeSnapshotNotFound     Code = "snapshot_not_found"
 	CodeScheduleNotFound     Code = "schedule_not_found"
 	CodeSnapshotExists       Code = "snapshot_exists"

@@ -23,6 +23,9 @@ type Host struct {
 	// SeenAt is when the host last gave a sign of life, by the database's
 	// clock.
 	SeenAt time.Time
+	// Room is how many bytes were free where its VPSs' disks lie when it last told;
+	// 0: it has not.
+	Room int64
 	// Capacity bounds what may be placed here; zero fields bound nothing.
 	Capacity CloudResources
 	// Snapshots: its driver can take and keep them.

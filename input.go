@@ -56,7 +56,32 @@ type RestoreInput struct {
 	Total int64 `json:"total"`
 }
 
-// StopInput is the input of KindVPSStop.
+// InPlaceInput is the input of KindRestoreInPlace. The operation's VPS gets the
+// disks of the operation's backup.
+type InPlaceInput struct {
+	// Generation is the name of the new set of disks.
+	Generation string    `json:"generation"`
+	Disks      []VPSDisk `json:"disks"`
+	// Point began the change tracking that the backup was made with; the new disks'
+	// begins with it too. "": they have none.
+	Point string `json:"point,omitempty"`
+	// Grace is how long the guest may take to power off by itself.
+	Grace time.Duration `json:"grace"`
+}
+
+// UndoInput is the input of KindRestoreUndo.
+type UndoInput struct {
+	// Generation is the name of the disks that come back.
+	Generation string        `json:"generation"`
+	Grace      time.Duration `json:"grace"`
+}
+
+// GenerationInput is the input of KindGenerationDrop.
+type GenerationInput struct {
+	Generation string `json:"generation"`
+}
+
+// StopInput is the input of KindVPSStop, KindVPSRestart and KindVPSReset.
 type StopInput struct {
 	Grace time.Duration `json:"grace"` // 0: by force at once
 }

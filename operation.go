@@ -17,8 +17,12 @@ const (
 	KindVPSStart      Kind = "vps_start"
 	KindVPSStop       Kind = "vps_stop"
 	KindVPSDelete     Kind = "vps_delete"
+	KindVPSRestart    Kind = "vps_restart"
+	KindVPSReset      Kind = "vps_reset"
 	KindVPSReshape    Kind = "vps_reshape" // other disks: one larger, more or less
 
+	KindRestoreInPlace  Kind = "restore_in_place"
+	KindRestoreUndo     Kind = "restore_undo"
 	KindSnapshotCreate  Kind = "snapshot_create"
 	KindSnapshotRestore Kind = "snapshot_restore"
 	KindSnapshotDelete  Kind = "snapshot_delete"
@@ -26,12 +30,14 @@ const (
 	KindCopy         Kind = "copy"          // a backup to a further place
 	KindCopyDelete   Kind = "copy_delete"   // a deleted backup's copy at a further place
 	KindVaultCollect Kind = "vault_collect" // the space of an account's deleted backups at one place
+
+	KindGenerationDrop Kind = "generation_drop" // disks of a VPS that are not in force any more
 )
 
 // Upkeep says whether operations of the kind are the service's own: customers
 // neither see them nor wait for them.
 func (k Kind) Upkeep() bool {
-	return k == KindCopy || k == KindCopyDelete || k == KindVaultCollect
+	return k == KindCopy || k == KindCopyDelete || k == KindVaultCollect || k == KindGenerationDrop
 }
 
 // MovesPower says whether operations of the kind stop and start the VPS
@@ -39,11 +45,16 @@ func (k Kind) Upkeep() bool {
 // VPS is seen doing is not noted.
 func (k Kind) MovesPower() bool {
 	switch k {
-	case KindVPSCreate, KindVPSStart, KindVPSStop, KindVPSDelete, KindVPSReshape, KindRestoreToPayg, KindSnapshotRestore:
+	case KindVPSCreate, KindVPSStart, KindVPSStop, KindVPSRestart, KindVPSReset, KindVPSDelete, KindVPSReshape,
+		KindRestoreToPayg, KindRestoreInPlace, KindRestoreUndo, KindSnapshotRestore:
 		return true
 	}
 	return false
 }
+
+// StepSwitch is the step that puts other disks in force: once it has begun the
+// operation cannot be cancelled.
+const StepSwitch = "switch"
 
 // OperationStatus is how far an operation has come; the values are the wire's.
 type OperationStatus string

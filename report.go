@@ -12,6 +12,7 @@ type BackupReport struct {
 	SizeBytes        int64     `json:"sizeBytes"`
 	ChangedBytes     int64     `json:"changedBytes"`
 	TransferredBytes int64     `json:"transferredBytes"` // over all attempts
+	DataBytes        int64     `json:"dataBytes"`        // to be written by a restore
 	Incremental      string    `json:"incremental"`
 	// IncrementalReason is that of Backup.
 	IncrementalReason string `json:"incrementalReason,omitempty"`
@@ -23,11 +24,17 @@ type BackupReport struct {
 	LockedUntil time.Time `json:"lockedUntil,omitzero"`
 }
 
-// MachineReport is the report of KindVPSCreate, KindVPSStart, KindVPSStop and
-// KindVPSDelete, and part of RestoreReport.
+// MachineReport is the report of KindVPSCreate, KindVPSStart, KindVPSStop,
+// KindVPSDelete and KindRestoreUndo, and part of RestoreReport.
 type MachineReport struct {
 	Power PowerState      `json:"power"`
 	Ports []ForwardedPort `json:"ports,omitempty"`
+}
+
+// InPlaceReport is the report of KindRestoreInPlace.
+type InPlaceReport struct {
+	Power        PowerState `json:"power"` // afterwards
+	BytesWritten int64      `json:"bytesWritten"`
 }
 
 // RestoreReport is the report of KindRestoreToPayg.

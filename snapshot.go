@@ -127,6 +127,9 @@ type SnapshotInput struct {
 	Name     string     `json:"name"` // for the result and the log
 	// Grace is how long a rollback lets the guest power off by itself.
 	Grace time.Duration `json:"grace,omitempty"`
+	// Runs: the VPS was to run when the rollback was asked for, so it is started
+	// afterwards, even if its host went down before it began.
+	Runs bool `json:"runs,omitempty"`
 }
 
 // The steps of the operations on snapshots after whose beginning the host may hold

@@ -57,6 +57,12 @@ type VPS struct {
 	CreatedAt  time.Time
 	// RestoredFrom is the backup a Cloud VM was made of, if it was.
 	RestoredFrom BackupID
+	// LastGeneration is the highest number that a set of its disks was given; 0: that
+	// in force.
+	LastGeneration int
+	// Base is the backup that the disks in force were restored from in place; "" if
+	// they were not. It may be of another VPS, and deleted.
+	Base BackupID
 }
 
 // VPSDisk is one disk of a VPS.

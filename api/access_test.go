@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -24,7 +25,16 @@ func (b *bench) routes(bk holdfast.Backup) []struct{ method, path, scopes string
 		{"GET", vps + "/backups", "read:vm"},
 		{"POST", vps + "/backups", "backup:vm"},
 		{"POST", vps + "/backups/" + bk.ID.String() + "/actions/restore-to-payg", "backup:vm write:billing"},
+		{"POST", vps + "/backups/" + bk.ID.String() + "/actions/restore", "backup:vm"},
+		{"GET", vps + "/backups/restore-sources", "read:vm"},
+		{"POST", vps + "/backups/actions/restore-from-vps", "backup:vm"},
+		{"POST", vps + "/actions/undo-restore", "backup:vm"},
 		{"DELETE", vps + "/backups/" + bk.ID.String(), "backup:vm"},
+		{"POST", vps + "/actions/start", "power:vm"},
+		{"POST", vps + "/actions/shutdown", "power:vm"},
+		{"POST", vps + "/actions/stop", "power:vm"},
+		{"POST", vps + "/actions/restart", "power:vm"},
+		{"POST", vps + "/actions/reset", "power:vm"},
 		{"GET", vps + "/snapshots", "read:vm"},
 		{"POST", vps + "/snapshots", "backup:vm"},
 		{"POST", vps + "/snapshots/a/actions/restore", "backup:vm"},
@@ -89,9 +99,16 @@ func TestAnothersResourceDoesNotExist(t *testing.T) {
 			b.call("POST", base+"/backups", b.full, "").want(404, c.code)
 			b.call("POST", base+"/backups", b.full, "not json").want(404, c.code)
 			b.call("POST", base+"/backups", b.full, "x", header{"Content-Type": "text/plain"}).want(404, c.code)
+			b.call("GET", base+"/backups/restore-sources", b.full, "").want(404, c.code)
+			b.call("POST", base+"/actions/undo-restore", b.full, "not json").want(404, c.code)
 		}
 		b.call("DELETE", base+"/backups/"+c.backup, b.full, "").want(404, c.code)
 		b.call("POST", base+"/backups/"+c.backup+"/actions/restore-to-payg", b.full, `{"cpuCores":-1}`).want(404, c.code)
+		b.call("POST", base+"/backups/"+c.backup+"/actions/restore", b.full, `{"x":-1}`).want(404, c.code)
+		from := fmt.Sprintf(`{"sourceVpsId":%q,"backupId":%q,"x":1}`, second.ID, c.backup)
+		if c.backup != wrongParent { // that one is of this source
+			b.call("POST", base+"/backups/actions/restore-from-vps", b.full, from).want(404, c.code)
+		}
 	}
 	list := b.call("GET", "/api/v2/vps", b.otherKey, "").want(200, "")
 	if s := string(list.raw); strings.Contains(s, b.vps.ID.String()) || strings.Contains(s, second.ID.String()) || !strings.Contains(s, b.foreign.ID.String()) {

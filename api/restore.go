@@ -38,3 +38,34 @@ func (s *server) registerRestore() {
 		},
 	})
 }
+
+func (s *server) registerRestoreInPlace() {
+	registerCommand(s, scopes(holdfast.ScopeBackupVM), huma.Operation{
+		OperationID: "restoreBackup", Method: http.MethodPost, Tags: []string{tagBackups},
+		Path:    "/api/v2/vps/{id}/backups/{backupId}/actions/restore",
+		Summary: "Restore backup in place",
+		Description: "Replace all disks of a VPS by those of one of its backups. What was written since the backup is lost; the disks from before are kept for a day, and " +
+			"POST /api/v2/vps/{id}/actions/undo-restore brings them back. The new disks are written and read back while the VPS runs; then it is stopped, its disks are " +
+			"replaced, and it is started again if it ran. Power actions are refused meanwhile. Check actions.canRestoreInPlace of GET /api/v2/vps/{id}/backups first.",
+	}, "Restore in place was queued.", command[backupPath, noBody]{
+		check: func(ctx context.Context, caller control.Caller, p *backupPath, _ *noBody) ([]holdfast.Field, error) {
+			return nil, s.control.OwnBackup(ctx, caller, p.ID, p.BackupID)
+		},
+		do: func(ctx context.Context, caller control.Caller, p *backupPath, _ *noBody, once *control.Once) (control.Accepted, error) {
+			return s.control.RestoreInPlace(ctx, caller, p.ID, p.BackupID, once)
+		},
+	})
+	registerCommand(s, scopes(holdfast.ScopeBackupVM), huma.Operation{
+		OperationID: "undoRestore", Method: http.MethodPost, Path: "/api/v2/vps/{id}/actions/undo-restore", Tags: []string{tagBackups},
+		Summary: "Undo the last restore in place",
+		Description: "Bring back the disks, with their snapshots, that a VPS had before its last restore in place. What was written since the restore is lost. " +
+			"The VPS is stopped, its disks are replaced, and it is started again if it ran. Refused with nothing_to_undo when those disks are not kept any more.",
+	}, "Undo was queued.", command[vpsPath, noBody]{
+		check: func(ctx context.Context, caller control.Caller, p *vpsPath, _ *noBody) ([]holdfast.Field, error) {
+			return nil, s.control.OwnVPS(ctx, caller, p.ID)
+		},
+		do: func(ctx context.Context, caller control.Caller, p *vpsPath, _ *noBody, once *control.Once) (control.Accepted, error) {
+			return s.control.UndoRestore(ctx, caller, p.ID, once)
+		},
+	})
+}

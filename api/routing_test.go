@@ -13,7 +13,7 @@ func TestUnknownPaths(t *testing.T) {
 	vps := "/api/v2/vps/" + b.vps.ID.String()
 	for _, path := range []string{
 		"/", "/api", "/api/v2", "/api/v1/vps", "/api/v2/VPS", "/api/v2/vps/payg/limits/x/y", "/api/v2/jobs/x", "/api/jobs", "/admin", "/admin/v1",
-		vps + "/snapshot", vps + "/actions/start", vps + "/backups/x/actions/restore", "/openapi.yaml", "/docs", "/schemas/VPS.json", "/favicon.ico",
+		vps + "/snapshot", vps + "/actions/explode", "/openapi.yaml", "/docs", "/schemas/VPS.json", "/favicon.ico",
 		"/api/v2/vps/", "//api/v2/vps", "/api//v2/vps", "/api/v2/./vps", "/api/v2/../v2/vps", "/api/v2/vps/..", "/api/v2/vps/.", "/..", "/./",
 		"/api/v2/%76ps", "/api/v2%2Fvps", "/api/v2/vps%2F", "/api/v2/vps/%2e%2e/vps", "/%2e%2e/", "/api/v2/vps/%00", "/api/v2/vps/%ff",
 		"/api/v2/vps;x=1", "/api/v2\\vps", vps + "/backups/", vps + "//backups", "/healthz/", "/openapi.json/",
@@ -45,6 +45,10 @@ func TestMethods(t *testing.T) {
 		{vps + "/backups", "GET, HEAD, OPTIONS, POST"},
 		{vps + "/backups/x", "DELETE, OPTIONS"},
 		{vps + "/backups/x/actions/restore-to-payg", "OPTIONS, POST"},
+		{vps + "/backups/x/actions/restore", "OPTIONS, POST"},
+		{vps + "/backups/restore-sources", "DELETE, GET, HEAD, OPTIONS"},
+		{vps + "/backups/actions/restore-from-vps", "OPTIONS, POST"},
+		{vps + "/actions/undo-restore", "OPTIONS, POST"},
 		{"/api/jobs/x", "GET, HEAD, OPTIONS"},
 		{"/admin/v1/vps-list", "OPTIONS, POST"},
 		{"/openapi.json", "GET, HEAD, OPTIONS"},

@@ -61,8 +61,11 @@ func New(c *control.Control, o Options) http.Handler {
 	s := &server{control: c, options: o.withDefaults(), mux: http.NewServeMux(), methods: map[string]bool{}}
 	s.huma = newHuma(s)
 	s.registerVPS()
+	s.registerPower()
 	s.registerBackups()
 	s.registerRestore()
+	s.registerRestoreInPlace()
+	s.registerRestoreFrom()
 	s.registerSnapshots()
 	s.registerSnapshotSchedules()
 	s.registerJobs()

@@ -13,6 +13,7 @@ import (
 	"holdfast"
 	"holdfast/compute"
 	"holdfast/disk"
+	"holdfast/internal/fault"
 	"holdfast/machine"
 	"holdfast/operation"
 	"holdfast/vault"
@@ -106,6 +107,7 @@ func (b *attempt) once(ctx context.Context) (holdfast.BackupReport, error) {
 		if m, err = b.transfer(ctx); err != nil {
 			return holdfast.BackupReport{}, err
 		}
+		fault.At("backup.committed")
 	}
 	return b.settle(m)
 }
@@ -141,7 +143,7 @@ func (b *attempt) settle(m vault.Manifest) (holdfast.BackupReport, error) {
 	if err := b.vault.Abandon(ctx, b.session()); err != nil {
 		b.Log.WarnContext(ctx, "the vault's session could not be ended", "job", b.run.Operation.ID, "err", err)
 	}
-	return reportOf(m), nil
+	return reportOf(m, b.vault.Params().ChunkSize), nil
 }
 
 // abandon gives the point in time up, so that another can be taken.

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"holdfast"
@@ -72,6 +73,13 @@ func explainPlace(op, place string, err error) error {
 		return holdfast.Wrap(holdfast.CodeBackupNotFound, op, "There is no place that has the backup to be copied to "+place+".", err)
 	}
 	return holdfast.Wrap(holdfast.CodeUpstreamUnavailable, op, "The place "+place+" fails or does not answer.", err)
+}
+
+// noRoom is the refusal of a restore in place for which the host has too little
+// room. need and room are bytes.
+func noRoom(op string, need, room int64) error {
+	return holdfast.Wrap(holdfast.CodeHostDiskFull, op, fmt.Sprintf("The host has room for %d MiB, and a restore in place needs %d MiB beside the disks that the VPS has now. Ask the operator to free space, or restore the backup to a new Cloud VM.",
+		max(room, 0)>>20, need>>20), nil)
 }
 
 const damagedText = "The backup does not verify, so it was not used. Restore another one, and tell the operator."

@@ -75,7 +75,7 @@ func (b *attempt) late(ctx context.Context, ends bool) (report any, found bool) 
 	if !ends {
 		return nil, true
 	}
-	return reportOf(m), true
+	return reportOf(m, b.vault.Params().ChunkSize), true
 }
 
 // forget gives up in the vault what only a successor could use. After a cancel

@@ -45,7 +45,7 @@ func (w *world) process() *process {
 	p := &process{world: w, sim: w.hypervisor(), storage: fault.New(w.site), returned: make(chan struct{})}
 	p.door = &door{Queue: control.NewQueue(w.store, w.log).WithUpkeep(w.care), process: p, cancelSeen: make(chan struct{})}
 	p.service = &backup.Service{
-		Host:   &machine.Host{Driver: p.sim, Provisioner: p.sim, Ports: machine.PortRange{First: 47000, Last: 47099}},
+		Host:   &machine.Host{Driver: p.sim, Provisioner: p.sim, Regenerator: p.sim, Ports: machine.PortRange{First: 47000, Last: 47099}},
 		Vaults: p, Log: w.log, Sample: 0.001,
 	}
 	p.keeper = &backup.Keeper{Vaults: p, Log: w.log, Sessions: func(context.Context, holdfast.AccountID, string) func(string) vault.SessionState {
@@ -56,6 +56,7 @@ func (w *world) process() *process {
 		MaxAttempts: 3, FirstDelay: time.Millisecond, MostDelay: 4 * time.Millisecond, Log: w.log,
 	}, map[holdfast.Kind]operation.Handler{
 		holdfast.KindBackup: p.backUp, holdfast.KindRestoreToPayg: p.service.Restore, holdfast.KindBackupDelete: p.service.Delete,
+		holdfast.KindRestoreInPlace: p.service.RestoreInPlace, holdfast.KindRestoreUndo: p.service.Host.Undo, holdfast.KindGenerationDrop: p.service.Host.DropGeneration,
 		holdfast.KindCopy: p.keeper.Copy, holdfast.KindCopyDelete: p.keeper.DeleteCopy, holdfast.KindVaultCollect: p.keeper.Collect,
 	})
 	return p

@@ -7,6 +7,7 @@ import (
 
 	"holdfast"
 	"holdfast/compute"
+	"holdfast/disk"
 	"holdfast/operation"
 	"holdfast/vault"
 )
@@ -38,10 +39,9 @@ func (s *Service) restore(ctx context.Context, run *operation.Run, in holdfast.R
 		return holdfast.RestoreReport{}, err
 	}
 	images := src.images
-	f := &filling{source: src, run: run}
-	for _, image := range images {
-		f.total += f.bytes(image)
-	}
+	f := s.filling(src, run, func(ctx context.Context, disk string) (disk.Sink, error) {
+		return s.Host.Provisioner.Fill(ctx, string(op.VPSID), disk)
+	})
 	run.Progress(0, f.total, "Making the disks")
 	if err := f.anew(ctx, images); err != nil {
 		return holdfast.RestoreReport{}, err
@@ -69,13 +69,25 @@ func (s *Service) restore(ctx context.Context, run *operation.Run, in holdfast.R
 type filling struct {
 	*source
 	run   *operation.Run
-	done  int64 // bytes of the disks that are finished
-	total int64
+	open  func(ctx context.Context, disk string) (disk.Sink, error)
+	done  int64 // bytes of the work that is finished
+	total int64 // bytes of all work
+}
+
+// filling is to write all disks of a backup.
+func (*Service) filling(src *source, run *operation.Run, open func(context.Context, string) (disk.Sink, error)) *filling {
+	f := &filling{source: src, run: run, open: open}
+	for _, image := range src.images {
+		f.total += f.bytes(image)
+	}
+	return f
 }
 
 // bytes is how much a disk takes to write; zeros are not written.
-func (f *filling) bytes(image vault.Image) int64 {
-	return min(int64(image.Chunks)*int64(f.vault.Params().ChunkSize), image.Size) // #nosec G115 -- bounded by the manifest's rules
+func (f *filling) bytes(image vault.Image) int64 { return dataBytes(image, f.vault.Params().ChunkSize) }
+
+func dataBytes(image vault.Image, chunkSize int) int64 {
+	return min(int64(image.Chunks)*int64(chunkSize), image.Size) // #nosec G115 -- bounded by the manifest's rules
 }
 
 // filled is the journal's record of one disk.
@@ -91,6 +103,11 @@ func (f *filling) anew(ctx context.Context, images []vault.Image) error {
 	if !errors.Is(err, compute.ErrNotFound) {
 		return err
 	}
+	return f.forget(ctx, images)
+}
+
+// forget journals that nothing is written yet.
+func (f *filling) forget(ctx context.Context, images []vault.Image) error {
 	for _, image := range images {
 		found, err := f.run.Load(diskKey(image), &filled{})
 		if err != nil {
@@ -147,7 +164,7 @@ func (f *filling) write(ctx context.Context, key string, image vault.Image, at *
 	if err != nil {
 		return false, err
 	}
-	sink, err := f.Host.Provisioner.Fill(ctx, string(f.run.Operation.VPSID), image.Name)
+	sink, err := f.open(ctx, image.Name)
 	if err != nil {
 		return true, err
 	}

@@ -145,7 +145,7 @@ func (b *attempt) image(ctx context.Context, s *vault.Session, w piece, src disk
 }
 
 // reportOf is what the control plane needs to know of a committed backup.
-func reportOf(m vault.Manifest) holdfast.BackupReport {
+func reportOf(m vault.Manifest, chunkSize int) holdfast.BackupReport {
 	r := holdfast.BackupReport{
 		PointAt: m.CreatedAt, Point: m.Labels[labelPoint],
 		ChangedBytes: m.Stats.ChangedBytes, TransferredBytes: m.Stats.UploadedBytes,
@@ -155,6 +155,7 @@ func reportOf(m vault.Manifest) holdfast.BackupReport {
 	}
 	for _, i := range m.Images {
 		r.SizeBytes += i.Size
+		r.DataBytes += dataBytes(i, chunkSize)
 	}
 	return r
 }

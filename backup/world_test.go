@@ -75,7 +75,7 @@ func newWorld(t testing.TB) *world {
 	t.Cleanup(func() { w.ok(w.store.Close()) })
 	w.write(func(ctx context.Context, tx *store.Tx) error {
 		return errors.Join(
-			tx.InsertAccount(ctx, holdfast.Account{ID: w.account, Name: "a", Active: true}),
+			tx.InsertAccount(ctx, holdfast.Account{ID: w.account, Name: "a", Active: true, BackupSlots: -1}),
 			tx.PutRegion(ctx, holdfast.Region{ID: "r", Name: "R"}),
 			tx.PutHost(ctx, holdfast.Host{ID: w.host, Region: "r", Name: "h", Enabled: true}),
 			tx.InsertVPS(ctx, w.vps))

@@ -37,7 +37,7 @@ func (c *Control) ListBackups(ctx context.Context, caller Caller, vps string) (B
 	}
 	return BackupList{Backups: backups, Quota: f.quota, Gates: BackupGates{
 		Create: f.create(), Restore: f.restore(),
-		RestoreFromAnotherVPS: unbuilt("Restoring another VPS's backup"), RestoreInPlace: unbuilt("Restoring in place"),
+		RestoreFromAnotherVPS: f.fromAnother(), RestoreInPlace: f.inPlace(),
 		RestoreToPayg: f.toPayg(c.options.PaygRange), Delete: f.delete(len(backups)),
 	}}, nil
 }
@@ -80,20 +80,39 @@ func (c *Control) queueBackup(ctx context.Context, tx *store.Tx, f *facts, note 
 		SizeBytes: v.StorageBytes(),
 		CPUCores:  v.CPUCores, MemoryMiB: v.MemoryMiB, Disks: v.Disks, Boot: v.Boot, OS: v.OS,
 	}
+	base, err := baseOf(ctx, tx.Queries(), v)
+	if err != nil {
+		return holdfast.Operation{}, err
+	}
 	if err := tx.InsertBackup(ctx, b); err != nil {
 		return holdfast.Operation{}, err
 	}
 	return enqueue(ctx, tx, holdfast.Operation{
 		Kind: holdfast.KindBackup, AccountID: v.AccountID, VPSID: v.ID, BackupID: b.ID, HostID: v.HostID,
 		KeyID: f.caller.Key, Lock: holdfast.LockData, CreatedAt: now,
-	}, backupInput(v, f.completed))
+	}, backupInput(v, f.completed, base))
 }
 
 // maxParents bounds how many earlier points a driver is asked to look for.
 const maxParents = 16
 
-// backupInput names the earlier backups that a new one may build on.
-func backupInput(v holdfast.VPS, completed []holdfast.Backup) holdfast.BackupInput {
+// baseOf is the backup that the disks in force were restored from, nil if they
+// were not, or it is not there any more. It may be of another VPS.
+func baseOf(ctx context.Context, q *store.Queries, v holdfast.VPS) (*holdfast.Backup, error) {
+	if v.Base == "" {
+		return nil, nil
+	}
+	b, err := q.Backup(ctx, v.Base)
+	if errors.Is(err, store.ErrNotFound) || err == nil && (b.Status != holdfast.BackupCompleted || b.AccountID != v.AccountID) {
+		return nil, nil
+	}
+	return &b, err
+}
+
+// backupInput names the earlier backups that a new one may build on: those of the
+// disks in force, and the one that these were restored from. Which of them it is,
+// the disks' change tracking says.
+func backupInput(v holdfast.VPS, completed []holdfast.Backup, base *holdfast.Backup) holdfast.BackupInput {
 	in := holdfast.BackupInput{Disks: v.Disks, Generation: v.Generation}
 	for i, b := range completed {
 		if i == 0 {
@@ -101,6 +120,12 @@ func backupInput(v holdfast.VPS, completed []holdfast.Backup) holdfast.BackupInp
 		}
 		if b.Generation == v.Generation && b.Point != "" && len(in.Parents) < maxParents {
 			in.Parents = append(in.Parents, holdfast.ParentBackup{ID: b.ID, Point: b.Point})
+		}
+	}
+	if base != nil && base.Point != "" {
+		in.Parents = append(in.Parents, holdfast.ParentBackup{ID: base.ID, Point: base.Point})
+		if in.Earlier == "" {
+			in.Earlier = base.ID
 		}
 	}
 	return in

@@ -32,6 +32,8 @@ type Options struct {
 	Network string
 	// Site names the place of backups; default "local".
 	Site string
+	// Restore says how restores in place go.
+	Restore RestorePolicy
 	// Snapshots say how many there may be and for how long.
 	Snapshots SnapshotPolicy
 	// Currency of new VPSs, ISO 4217; default "EUR".
@@ -60,6 +62,7 @@ func (o Options) withDefaults() Options {
 	if o.Site == "" {
 		o.Site = "local"
 	}
+	o.Restore = o.Restore.withDefaults()
 	o.Snapshots = o.Snapshots.withDefaults()
 	if o.Currency == "" {
 		o.Currency = "EUR"
@@ -131,7 +134,7 @@ func Invalid(faults []holdfast.Field) error {
 		return nil
 	}
 	code := holdfast.CodeInvalidRequest
-	special := []holdfast.Code{holdfast.CodeRegionUnknown, holdfast.CodeStorageTooSmall}
+	special := []holdfast.Code{holdfast.CodeRegionUnknown, holdfast.CodeStorageTooSmall, holdfast.CodeSameVPS}
 	if first := faults[0]; slices.Contains(special, first.Code) &&
 		!slices.ContainsFunc(faults, func(f holdfast.Field) bool { return f.Code != first.Code }) {
 		return &holdfast.Error{Code: first.Code, Msg: first.Detail, Fields: faults}

@@ -17,6 +17,9 @@ type facts struct {
 	hostUp    bool
 	quota     holdfast.Quota
 	busy      *holdfast.Operation // what holds the data lock
+	power     *holdfast.Operation // what holds the power lock
+	roomBytes int64               // free on the host; 0: not known
+	elsewhere int                 // completed backups of the account's other VPSs
 	completed []holdfast.Backup   // the newest point in time first
 	used      holdfast.CloudResources
 }
@@ -30,7 +33,7 @@ func readFacts(ctx context.Context, q *store.Queries, caller Caller, id string) 
 	if f.account, err = q.Account(ctx, caller.Account); err != nil {
 		return f, err
 	}
-	if f.hostUp, err = hostUp(ctx, q, f.vps.HostID); err != nil {
+	if f.hostUp, f.roomBytes, err = hostFacts(ctx, q, f.vps.HostID); err != nil {
 		return f, err
 	}
 	if f.quota.Used, err = q.UsedSlots(ctx, f.vps.ID); err != nil {
@@ -43,20 +46,27 @@ func readFacts(ctx context.Context, q *store.Queries, caller Caller, id string) 
 	if f.completed, err = q.CompletedBackups(ctx, f.vps.ID); err != nil {
 		return f, err
 	}
+	if f.power, err = holder(ctx, q, f.vps.ID, holdfast.LockPower); err != nil {
+		return f, err
+	}
+	if f.elsewhere, err = q.CountBackupsElsewhere(ctx, caller.Account, f.vps.ID); err != nil {
+		return f, err
+	}
 	f.used, err = q.UsedCloud(ctx, caller.Account)
 	return f, err
 }
 
-func hostUp(ctx context.Context, q *store.Queries, id holdfast.HostID) (bool, error) {
+// hostFacts says whether a host answers, and how many bytes are free there.
+func hostFacts(ctx context.Context, q *store.Queries, id holdfast.HostID) (up bool, room int64, err error) {
 	h, err := q.Host(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
+		return false, 0, nil
 	}
 	if err != nil {
-		return false, err
+		return false, 0, err
 	}
 	now, err := q.Now(ctx)
-	return h.Available(now), err
+	return h.Available(now), h.Room, err
 }
 
 func accountGate(a holdfast.Account) holdfast.Gate {
@@ -134,8 +144,3 @@ func (f *facts) blockers(r holdfast.PaygRange, want holdfast.CloudResources) []h
 }
 
 func sum(disks []holdfast.VPSDisk) int64 { return holdfast.VPS{Disks: disks}.StorageBytes() }
-
-// unbuilt is the gate of a route that does not exist yet.
-func unbuilt(what string) holdfast.Gate {
-	return holdfast.Shut(holdfast.CodeVPSNotReady, what+" is not available through this API yet. Restore the backup to a new Cloud VM instead.")
-}

@@ -105,6 +105,11 @@ func (c *Control) TouchHost(ctx context.Context, id holdfast.HostID) error {
 	}))
 }
 
+// ReportRoom notes how many bytes are free where a host's disks lie.
+func (c *Control) ReportRoom(ctx context.Context, id holdfast.HostID, bytes int64) error {
+	return c.urgent(ctx, "control.ReportRoom", func(tx *store.Tx) error { return tx.SetRoom(ctx, id, max(bytes, 1)) })
+}
+
 // ListHosts lists all hosts by name.
 func (c *Control) ListHosts(ctx context.Context) ([]HostInfo, error) {
 	const op = "control.ListHosts"

@@ -83,8 +83,13 @@ type Accepted struct {
 // before. A duplicate that comes at the same time waits here: the database lets
 // one of them take the key first.
 func (c *Control) once(ctx context.Context, op string, caller Caller, o *Once, do func(tx *store.Tx) (holdfast.Operation, error)) (Accepted, error) {
+	return c.onceBy(ctx, c.write, op, caller, o, do)
+}
+
+// onceBy is once with a transaction of the caller's choice.
+func (*Control) onceBy(ctx context.Context, write func(context.Context, string, func(*store.Tx) error) error, op string, caller Caller, o *Once, do func(tx *store.Tx) (holdfast.Operation, error)) (Accepted, error) {
 	var out Accepted
-	err := c.write(ctx, op, func(tx *store.Tx) (err error) {
+	err := write(ctx, op, func(tx *store.Tx) (err error) {
 		out.Replay, err = o.run(ctx, tx, caller, func() (answer func() (Answer, error), err error) {
 			out.Operation, err = do(tx)
 			return func() (Answer, error) { return o.Answer(out.Operation) }, err

@@ -125,17 +125,9 @@ func (c *Control) power(ctx context.Context, op, id string, do func(*store.Tx, h
 		if err != nil {
 			return missing(err, none.Code, none.Msg)
 		}
-		busy, err := holder(ctx, q, v.ID, holdfast.LockPower)
+		busy, err := movesPower(ctx, q, v.ID)
 		if err != nil {
 			return err
-		}
-		if busy == nil {
-			if busy, err = holder(ctx, q, v.ID, holdfast.LockData); err != nil {
-				return err
-			}
-			if busy != nil && !busy.Kind.MovesPower() {
-				busy = nil // a backup does not stand in the way of power
-			}
 		}
 		if err := holdfast.BusyGate(busy).Err(); err != nil {
 			return err

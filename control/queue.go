@@ -132,7 +132,7 @@ func cut(s string, n int) string {
 }
 
 // deletes are the kinds that must work on a full disk.
-var deletes = map[holdfast.Kind]bool{holdfast.KindBackupDelete: true, holdfast.KindVPSDelete: true, holdfast.KindSnapshotDelete: true}
+var deletes = map[holdfast.Kind]bool{holdfast.KindBackupDelete: true, holdfast.KindVPSDelete: true, holdfast.KindSnapshotDelete: true, holdfast.KindGenerationDrop: true}
 
 // Journal stores an entry under its key.
 func (q *Queue) Journal(ctx context.Context, l operation.Lease, key string, value json.RawMessage) error {

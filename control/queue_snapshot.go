@@ -134,8 +134,12 @@ func snapshotRestored(ctx context.Context, e *ending, raw json.RawMessage) (any,
 	return out, errors.Join(e.tx.DeleteLaterSnapshots(ctx, s), e.report(ctx, v, power))
 }
 
-// snapshotRestoreFailed writes what is so in spite of the failure.
+// snapshotRestoreFailed writes what is so in spite of the failure, and has the VPS
+// run if it ran.
 func snapshotRestoreFailed(ctx context.Context, e *ending) error {
+	if err := e.runOn(ctx); err != nil {
+		return err
+	}
 	s, err := e.snapshot(ctx)
 	if err != nil {
 		return gone(err)

@@ -111,6 +111,7 @@ func vpsDeleted(ctx context.Context, e *ending, _ json.RawMessage) (any, error) 
 		gone(e.tx.SetService(ctx, id, holdfast.ServiceTerminated)),
 		gone(e.tx.SetPower(ctx, id, holdfast.PowerStopped)),
 		gone(e.tx.SetPorts(ctx, id, nil)),
+		e.tx.DeleteGenerations(ctx, id),
 		e.tx.DeleteAllSnapshots(ctx, id))
 	return vpsResult{id, holdfast.PowerStopped}, err
 }

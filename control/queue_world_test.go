@@ -135,7 +135,8 @@ func (w *queueWorld) backup() (holdfast.Operation, holdfast.BackupID) {
 var allKinds = []holdfast.Kind{
 	holdfast.KindBackup, holdfast.KindBackupDelete, holdfast.KindRestoreToPayg,
 	holdfast.KindVPSCreate, holdfast.KindVPSStart, holdfast.KindVPSStop, holdfast.KindVPSDelete,
-	holdfast.KindVPSReshape, holdfast.KindSnapshotCreate, holdfast.KindSnapshotRestore, holdfast.KindSnapshotDelete,
+	holdfast.KindRestoreInPlace, holdfast.KindRestoreUndo, holdfast.KindGenerationDrop,
+	holdfast.KindVPSReshape, holdfast.KindVPSRestart, holdfast.KindVPSReset, holdfast.KindSnapshotCreate, holdfast.KindSnapshotRestore, holdfast.KindSnapshotDelete,
 	holdfast.KindCopy, holdfast.KindCopyDelete, holdfast.KindVaultCollect,
 }
 

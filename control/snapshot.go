@@ -97,6 +97,7 @@ func enqueueSnapshot(ctx context.Context, tx *store.Tx, kind holdfast.Kind, f *s
 	in := holdfast.SnapshotInput{Snapshot: s.ID, Name: s.Name}
 	if kind == holdfast.KindSnapshotRestore {
 		in.Grace = defaultGrace * time.Second
+		in.Runs = f.vps.Desired == holdfast.PowerRunning && f.vps.Power != holdfast.PowerStopped
 	}
 	return enqueue(ctx, tx, holdfast.Operation{
 		Kind: kind, AccountID: f.vps.AccountID, VPSID: f.vps.ID, HostID: f.vps.HostID, KeyID: f.caller.Key, Lock: holdfast.LockData,

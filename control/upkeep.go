@@ -17,6 +17,8 @@ type Upkeep struct {
 	// CollectAfter is how long after a deletion a place is collected, so that
 	// several make one collection; 0: never.
 	CollectAfter time.Duration
+	// Restore says how long the disks from before a restore are kept.
+	Restore RestorePolicy
 	// Snapshots say how many there may be and for how long.
 	Snapshots SnapshotPolicy
 }
@@ -120,7 +122,7 @@ func (q *Queue) keepUp(ctx context.Context, host holdfast.HostID) error {
 			return q.queueUpkeep(ctx, tx, o, holdfast.CollectInput{Deletions: g.Deletions})
 		}))
 	}
-	return errors.Join(err, q.keepSnapshots(ctx))
+	return errors.Join(err, q.keepGenerations(ctx), q.keepSnapshots(ctx))
 }
 
 func (q *Queue) queueCopy(ctx context.Context, tx *store.Tx, c holdfast.BackupCopy, host holdfast.HostID) error {

@@ -42,15 +42,11 @@ type PowerGates struct{ Start, Shutdown, Stop, Restart, Reset holdfast.Gate }
 
 // GetVPS is one VPS of the caller's, with the gates of its power actions.
 func (c *Control) GetVPS(ctx context.Context, caller Caller, id string) (holdfast.VPS, PowerGates, error) {
-	v, err := ownVPS(ctx, c.store.Queries(), caller, id)
+	f, err := readPower(ctx, c.store.Queries(), caller, id)
 	if err != nil {
 		return holdfast.VPS{}, PowerGates{}, told("control.GetVPS", err)
 	}
-	// No route of power exists yet for customers, and a gate must not promise
-	// what a call cannot keep.
-	g := holdfast.First(holdfast.ScopeGate(caller.Scopes, holdfast.ScopePowerVM), holdfast.ServiceGate(v),
-		holdfast.Shut(holdfast.CodeVPSNotReady, "Power actions are not available through this API yet. Ask your provider to start or stop the VPS."))
-	return v, PowerGates{g, g, g, g, g}, nil
+	return f.vps, f.gates(), nil
 }
 
 // OwnVPS says whether the VPS is the caller's: vps_not_found if not.

@@ -22,6 +22,8 @@ import (
 type Host struct {
 	Driver      compute.Driver
 	Provisioner compute.Provisioner
+	// Regenerator replaces all disks of a machine at once.
+	Regenerator compute.Regenerator
 	// Snapshotter keeps snapshots; nil: the host's driver has none.
 	Snapshotter compute.Snapshotter
 	// Reshaper changes which disks machines have; nil: the host's driver cannot.
@@ -111,6 +113,35 @@ func (h *Host) Stop(ctx context.Context, run *operation.Run) (any, error) {
 		return nil, Explain("machine.Stop", err)
 	}
 	return holdfast.MachineReport{Power: holdfast.PowerStopped}, nil
+}
+
+// Restart is the handler of holdfast.KindVPSRestart and KindVPSReset. Once begun it
+// is not cancelled: a guest that was asked to power off may do so at any time.
+func (h *Host) Restart(ctx context.Context, run *operation.Run) (any, error) {
+	var in holdfast.StopInput
+	if err := run.Input(&in); err != nil {
+		return nil, err
+	}
+	_, _, begun, err := operation.Begun(run, "stop")
+	if err != nil {
+		return nil, err
+	}
+	if cause := context.Cause(ctx); cause != nil && !begun {
+		return nil, fmt.Errorf("machine: not begun: %w", cause)
+	}
+	ctx, end := committed(ctx, run)
+	defer end()
+	id := string(run.Operation.VPSID)
+	_, err = operation.Do(ctx, run, "stop", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, h.Provisioner.Stop(ctx, id, in.Grace)
+	})
+	if err == nil {
+		err = h.Provisioner.Start(ctx, id)
+	}
+	if err != nil {
+		return nil, Explain("machine.Restart", err)
+	}
+	return holdfast.MachineReport{Power: holdfast.PowerRunning}, nil
 }
 
 // Delete is the handler of holdfast.KindVPSDelete.

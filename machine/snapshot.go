@@ -110,7 +110,7 @@ func (h *Host) RollBack(ctx context.Context, run *operation.Run) (any, error) {
 	}
 	ran, err := operation.Do(ctx, run, "power", func(ctx context.Context) (bool, error) {
 		st, err := h.Driver.Inspect(ctx, s.vps)
-		return st.Power != compute.Stopped, err
+		return st.Power != compute.Stopped || s.in.Runs && !st.PoweredOff, err
 	})
 	if err != nil {
 		return nil, Explain("machine.RollBack", err)
@@ -144,8 +144,7 @@ func (s *snapshotting) rollBack(ctx context.Context, ran bool) error {
 		defer end()
 	}
 	s.run.Progress(0, 0, "Stopping the VPS")
-	// A successor stops it too: the service may have started what ran, as after a
-	// reboot of the host.
+	// A successor stops it too: it may have been started meanwhile.
 	err = s.Provisioner.Stop(ctx, s.vps, s.in.Grace)
 	if err == nil {
 		err = context.Cause(ctx)

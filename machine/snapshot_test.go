@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,77 +17,6 @@ import (
 	"holdfast/machine"
 	"holdfast/operation"
 )
-
-// journal is a queue of one operation, which keeps its journal when a runner dies.
-type journal struct {
-	mu      sync.Mutex
-	op      holdfast.Operation
-	epoch   int64
-	entries map[string]json.RawMessage
-	outcome *operation.Outcome
-	told    int           // how often the runner was told of the cancel
-	known   chan struct{} // closed when it must know of it
-}
-
-func (j *journal) Claim(context.Context, operation.ClaimRequest) (holdfast.Operation, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.outcome != nil {
-		return holdfast.Operation{}, operation.ErrNone
-	}
-	j.epoch++
-	j.op.Epoch = j.epoch
-	return j.op, nil
-}
-
-func (j *journal) held(l operation.Lease) error {
-	if l.Epoch != j.epoch || j.outcome != nil {
-		return operation.ErrLeaseLost
-	}
-	return nil
-}
-
-func (j *journal) Renew(_ context.Context, l operation.Lease, _ time.Duration, _ holdfast.Progress) (bool, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.op.Cancel {
-		// The answer before has been acted upon when the runner asks again.
-		if j.told++; j.told == 2 {
-			close(j.known)
-		}
-	}
-	return j.op.Cancel, j.held(l)
-}
-
-func (j *journal) Journal(_ context.Context, l operation.Lease, key string, value json.RawMessage) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if err := j.held(l); err != nil {
-		return err
-	}
-	j.entries[key] = value
-	return nil
-}
-
-func (j *journal) Entries(_ context.Context, l operation.Lease) (map[string]json.RawMessage, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return maps.Clone(j.entries), j.held(l)
-}
-
-func (j *journal) Finish(_ context.Context, l operation.Lease, o operation.Outcome) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if err := j.held(l); err != nil {
-		return err
-	}
-	if !o.Retry {
-		j.outcome = &o
-	} else {
-		j.op.Attempts++
-	}
-	return nil
-}
 
 // scene is a machine with a disk, two snapshots of it, and what is on it now.
 type scene struct {
@@ -167,6 +94,7 @@ func (w *scene) run(ctx context.Context, j *journal) {
 		FirstDelay: time.Millisecond, MostDelay: time.Millisecond, Grace: 2 * time.Second, Log: slog.New(slog.DiscardHandler),
 	}, map[holdfast.Kind]operation.Handler{
 		holdfast.KindSnapshotCreate: w.host.CreateSnapshot, holdfast.KindSnapshotRestore: w.host.RollBack, holdfast.KindSnapshotDelete: w.host.DeleteSnapshot,
+		holdfast.KindVPSRestart: w.host.Restart,
 	})
 	done := make(chan error)
 	go func() { done <- r.Run(ctx) }()
@@ -183,32 +111,6 @@ func (w *scene) run(ctx context.Context, j *journal) {
 			return
 		}
 	}
-}
-
-func (j *journal) ended() *operation.Outcome {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.outcome
-}
-
-// end is how the operation ended: "" well, else the code of its failure.
-func (j *journal) end() holdfast.Code {
-	switch o := j.ended(); {
-	case o == nil:
-		return "not yet"
-	case o.Failure != nil:
-		return o.Failure.Code
-	}
-	return ""
-}
-
-func (j *journal) begun(t *testing.T, step string) bool {
-	t.Helper()
-	begun, _, err := operation.StepIn(j.entries, step)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return begun
 }
 
 func TestSnapshotIsTaken(t *testing.T) {
@@ -245,6 +147,27 @@ func TestRollback(t *testing.T) {
 	}
 }
 
+// A VPS that was to run is started, though its host went down before the rollback
+// began; one whose guest has powered it off is not.
+func TestRollbackOfAMachineThatDied(t *testing.T) {
+	for end, want := range map[string]string{"killed": "one [1] running", "off": "one [1] stopped"} {
+		w := newScene(t, true)
+		if end == "killed" {
+			w.ok(w.sim.Kill(string(w.vps)))
+		} else {
+			w.ok(w.sim.PowerOff(t.Context(), string(w.vps)))
+		}
+		j := w.op(holdfast.KindSnapshotRestore, w.ids[0])
+		in, err := json.Marshal(holdfast.SnapshotInput{Snapshot: w.ids[0], Runs: true})
+		w.ok(err)
+		j.op.Input = in
+		w.run(t.Context(), j)
+		if got := w.sees(); j.end() != "" || got != want {
+			t.Errorf("%s: %q, %s, want %s", end, j.end(), got, want)
+		}
+	}
+}
+
 func TestSnapshotIsDeleted(t *testing.T) {
 	w := newScene(t, true)
 	j := w.op(holdfast.KindSnapshotDelete, w.ids[0])
@@ -261,8 +184,40 @@ func TestSnapshotIsDeleted(t *testing.T) {
 	}
 }
 
-// Each runner dies after one more of the calls that its predecessors made, or
-// before it: the last one ends the operation as one that nobody died in.
+// outlive has each runner die in one more of the driver's calls than the one
+// before, which the call then fails for or not, until one ends the operation. It
+// returns how many there were.
+func (w *scene) outlive(j *journal, before bool) (runners int) {
+	w.t.Helper()
+	for ; j.ended() == nil; runners++ {
+		if runners > 20 {
+			w.t.Fatalf("%s does not end", j.op.Kind)
+		}
+		ctx, die := context.WithCancelCause(w.t.Context())
+		calls := 0
+		// A dead runner neither journals nor ends anything more, and what the call
+		// did stays.
+		w.sim.Inject(sim.Faults{Call: func(string, string) error {
+			if calls++; calls < runners+1 {
+				return nil
+			}
+			j.mu.Lock()
+			j.epoch++ // the lease is another's
+			j.mu.Unlock()
+			die(errors.New("dead"))
+			if before {
+				return errors.New("dead")
+			}
+			return nil
+		}})
+		w.run(ctx, j)
+		die(nil)
+		w.sim.Inject(sim.Faults{})
+	}
+	return runners
+}
+
+// Whatever its runners die in, an operation ends as one that nobody died in.
 func TestSnapshotOperationsOutliveTheirRunners(t *testing.T) {
 	for kind, want := range map[holdfast.Kind]string{
 		holdfast.KindSnapshotCreate: "now [1 2 3] running", holdfast.KindSnapshotRestore: "one [1] running", holdfast.KindSnapshotDelete: "now [2] running",
@@ -275,36 +230,24 @@ func TestSnapshotOperationsOutliveTheirRunners(t *testing.T) {
 				id = w.ids[2]
 			}
 			j := w.op(kind, id)
-			deaths := 0
-			for ; j.ended() == nil; deaths++ {
-				if deaths > 20 {
-					t.Fatalf("%s does not end", kind)
-				}
-				ctx, die := context.WithCancelCause(t.Context())
-				calls := 0
-				// The runner dies in its nth call: it neither journals nor ends anything
-				// more, and what the call did stays.
-				n := deaths + 1
-				w.sim.Inject(sim.Faults{Call: func(string, string) error {
-					if calls++; calls < n {
-						return nil
-					}
-					j.mu.Lock()
-					j.epoch++ // the lease is another's
-					j.mu.Unlock()
-					die(errors.New("dead"))
-					if before {
-						return errors.New("dead")
-					}
-					return nil
-				}})
-				w.run(ctx, j)
-				die(nil)
-				w.sim.Inject(sim.Faults{})
+			runners := w.outlive(j, before)
+			if got := w.sees(); j.end() != "" || got != want || runners < 2 {
+				t.Errorf("%s by %d runners: %q, %s, want %s", kind, runners, j.end(), got, want)
 			}
-			if got := w.sees(); j.end() != "" || got != want || deaths < 2 {
-				t.Errorf("%s after %d deaths: %q, %s, want %s", kind, deaths, j.end(), got, want)
-			}
+		}
+	}
+}
+
+// A restart boots the machine once, however many runners it takes.
+func TestRestartBootsOnce(t *testing.T) {
+	for _, before := range []bool{true, false} {
+		w := newScene(t, true)
+		j := w.op(holdfast.KindVPSRestart, "")
+		runners := w.outlive(j, before)
+		console, err := w.sim.Console(t.Context(), string(w.vps), 1000)
+		w.ok(err)
+		if got := w.sees(); j.end() != "" || got != "now [1 2] running" || runners < 2 || string(console) != "boot 1\nboot 2\n" {
+			t.Errorf("by %d runners: %q, %s, %q", runners, j.end(), got, console)
 		}
 	}
 }
@@ -323,6 +266,8 @@ func TestCancelOfSnapshotOperations(t *testing.T) {
 		{holdfast.KindSnapshotRestore, "stop", "cancelled", "now [1 2] running"},
 		{holdfast.KindSnapshotRestore, "rollback", "", "one [1] running"},
 		{holdfast.KindSnapshotRestore, "start", "", "one [1] running"},
+		{holdfast.KindVPSRestart, "", "cancelled", "now [1 2] running"},
+		{holdfast.KindVPSRestart, "stop", "", "now [1 2] running"},
 		{holdfast.KindSnapshotDelete, "", "cancelled", "now [1 2] running"},
 		{holdfast.KindSnapshotDelete, "removesnapshot", "", "now [2] running"},
 	} {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"holdfast"
+	"holdfast/internal/fault"
 )
 
 var (
@@ -94,6 +95,7 @@ func (r *Run) Save(ctx context.Context, key string, v any) error {
 		return fmt.Errorf("operation: journal %s: %w", key, err)
 	}
 	r.entries.put(key, b)
+	fault.At(string(r.Operation.Kind) + "." + key)
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast"
+	"holdfast/internal/fault"
 )
 
 // work handles one claim from its begin to its end. begun is when the claim was
@@ -42,10 +43,12 @@ func (r *Runner) work(ctx context.Context, op holdfast.Operation, begun time.Tim
 	}
 	o := r.outcome(hctx, run, report, err)
 	k.last(held)
+	fault.At(string(op.Kind) + ".worked")
 	if err := r.finish(ctx, held, run.lease, o); err != nil {
 		log.ErrorContext(ctx, "cannot end the operation; it is left to a successor", "error", err)
 		return
 	}
+	fault.At(string(op.Kind) + ".finished")
 	switch {
 	case o.Failure != nil:
 		log.ErrorContext(ctx, "operation failed", "code", o.Failure.Code, "error", err)
@@ -87,6 +90,7 @@ func (r *Runner) handle(ctx context.Context, run *Run) (report any, err error) {
 		}
 		run.entries = newEntries(m)
 	}
+	fault.At(string(op.Kind) + ".claimed")
 	return r.handlers[op.Kind](ctx, run)
 }
 

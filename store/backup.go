@@ -40,6 +40,7 @@ type backupRow struct {
 	ConsistencyReason string
 	IncrementalReason string
 	Latency           *holdfast.BackupLatency `bun:"latency,type:text"`
+	DataBytes         int64
 }
 
 func newBackupRow(b holdfast.Backup) *backupRow {
@@ -50,7 +51,7 @@ func newBackupRow(b holdfast.Backup) *backupRow {
 		SizeBytes: b.SizeBytes, ChangedBytes: b.ChangedBytes, TransferredBytes: b.TransferredBytes,
 		Incremental: b.Incremental, Consistency: b.Consistency,
 		CPUCores: b.CPUCores, MemoryMiB: b.MemoryMiB, Disks: notNil(b.Disks), Boot: b.Boot, OS: b.OS,
-		ConsistencyReason: b.ConsistencyReason, IncrementalReason: b.IncrementalReason, Latency: b.Latency,
+		ConsistencyReason: b.ConsistencyReason, IncrementalReason: b.IncrementalReason, Latency: b.Latency, DataBytes: b.DataBytes,
 	}
 }
 
@@ -62,7 +63,7 @@ func (r backupRow) domain() holdfast.Backup {
 		SizeBytes: r.SizeBytes, ChangedBytes: r.ChangedBytes, TransferredBytes: r.TransferredBytes,
 		Incremental: r.Incremental, Consistency: r.Consistency,
 		CPUCores: r.CPUCores, MemoryMiB: r.MemoryMiB, Disks: r.Disks, Boot: r.Boot, OS: r.OS,
-		ConsistencyReason: r.ConsistencyReason, IncrementalReason: r.IncrementalReason, Latency: r.Latency,
+		ConsistencyReason: r.ConsistencyReason, IncrementalReason: r.IncrementalReason, Latency: r.Latency, DataBytes: r.DataBytes,
 	}
 }
 
@@ -118,6 +119,13 @@ func (q *queries) CountBackups(ctx context.Context, vps holdfast.VPSID, states .
 	return int(n), failed("count backups", err)
 }
 
+// CountBackupsElsewhere counts the completed backups of an account's other VPSs.
+func (q *queries) CountBackupsElsewhere(ctx context.Context, account holdfast.AccountID, vps holdfast.VPSID) (int, error) {
+	n, err := q.db.NewSelect().Model((*backupRow)(nil)).
+		Where("account_id = ? AND vps_id <> ? AND status = ?", account, vps, holdfast.BackupCompleted).Count(ctx)
+	return int(n), failed("count backups elsewhere", err)
+}
+
 // UsedSlots counts the backups of a VPS that take a slot: completed and running
 // ones.
 func (q *queries) UsedSlots(ctx context.Context, vps holdfast.VPSID) (int, error) {
@@ -160,7 +168,7 @@ func (t *Tx) CompleteBackup(ctx context.Context, id holdfast.BackupID, r holdfas
 		Set("status = ?", holdfast.BackupCompleted).
 		Set("point_at = ?", toMicros(r.PointAt)).Set("point = ?", r.Point).
 		Set("size_bytes = ?", r.SizeBytes).Set("changed_bytes = ?", r.ChangedBytes).
-		Set("transferred_bytes = ?", r.TransferredBytes).
+		Set("transferred_bytes = ?", r.TransferredBytes).Set("data_bytes = ?", r.DataBytes).
 		Set("incremental = ?", r.Incremental).Set("consistency = ?", r.Consistency).
 		Set("consistency_reason = ?", r.ConsistencyReason).Set("incremental_reason = ?", r.IncrementalReason).Set("latency = ?", latency).
 		Set("locked_until = ?", toMicros(r.LockedUntil)).

@@ -24,6 +24,7 @@ type hostRow struct {
 	CapacityStorageGb int `bun:"capacity_storage_gb"`
 	CapacityInstances int `bun:"capacity_instances"`
 	Snapshots         bool
+	RoomBytes         int64
 }
 
 func newHostRow(h holdfast.Host) *hostRow {
@@ -32,14 +33,14 @@ func newHostRow(h holdfast.Host) *hostRow {
 		Enabled: h.Enabled, SeenAt: toMicros(h.SeenAt),
 		CapacityCPUCores: h.Capacity.CPUCores, CapacityMemoryGb: h.Capacity.MemoryGb,
 		CapacityStorageGb: h.Capacity.StorageGb, CapacityInstances: h.Capacity.Instances,
-		Snapshots: h.Snapshots,
+		Snapshots: h.Snapshots, RoomBytes: h.Room,
 	}
 }
 
 func (r hostRow) domain() holdfast.Host {
 	return holdfast.Host{
 		ID: r.ID, Region: r.Region, Name: r.Name, Driver: r.Driver, CreatedAt: r.CreatedAt.time(),
-		Enabled: r.Enabled, SeenAt: r.SeenAt.time(), Snapshots: r.Snapshots,
+		Enabled: r.Enabled, SeenAt: r.SeenAt.time(), Snapshots: r.Snapshots, Room: r.RoomBytes,
 		Capacity: holdfast.CloudResources{
 			CPUCores: r.CapacityCPUCores, MemoryGb: r.CapacityMemoryGb,
 			StorageGb: r.CapacityStorageGb, Instances: r.CapacityInstances,
@@ -69,8 +70,8 @@ func (q *queries) HostsOfRegion(ctx context.Context, region string) ([]holdfast.
 	})
 }
 
-// PutHost writes a host, new or known. Of a known one the sign of life and the
-// creation stay as they are.
+// PutHost writes a host, new or known. Of a known one the sign of life, the room
+// and the creation stay as they are.
 func (t *Tx) PutHost(ctx context.Context, h holdfast.Host) error {
 	q := t.db.NewInsert().Model(newHostRow(h)).On("CONFLICT (id) DO UPDATE")
 	for _, c := range []string{
@@ -95,4 +96,11 @@ func (t *Tx) TouchHost(ctx context.Context, id holdfast.HostID, least time.Durat
 	_, err = t.db.NewUpdate().Model((*hostRow)(nil)).Set("seen_at = ?", toMicros(now)).
 		Where("id = ? AND (seen_at <= ? OR seen_at > ?)", id, toMicros(now.Add(-least)), toMicros(now)).Exec(ctx)
 	return failed("touch host", err)
+}
+
+// SetRoom notes how many bytes are free on a host. It does not mind a host that is
+// not known.
+func (t *Tx) SetRoom(ctx context.Context, id holdfast.HostID, bytes int64) error {
+	_, err := t.db.NewUpdate().Model((*hostRow)(nil)).Set("room_bytes = ?", bytes).Where("id = ?", id).Exec(ctx)
+	return failed("set room", err)
 }

@@ -165,7 +165,7 @@ func (t *Tx) clampLeases(ctx context.Context) error {
 		Where("status = ? AND not_before > ?", holdfast.OperationQueued, last).Exec(ctx); err != nil {
 		return failed("clamp leases", err)
 	}
-	for _, upkeep := range []any{(*copyRow)(nil), (*garbageRow)(nil), (*snapshotRow)(nil), (*scheduleRow)(nil)} {
+	for _, upkeep := range []any{(*copyRow)(nil), (*garbageRow)(nil), (*generationRow)(nil), (*snapshotRow)(nil), (*scheduleRow)(nil)} {
 		if _, err := t.db.NewUpdate().Model(upkeep).Set("due_at = ?", now).Where("due_at > ?", last).Exec(ctx); err != nil {
 			return failed("clamp leases", err)
 		}

@@ -136,7 +136,7 @@ type OperationFilter struct {
 // and whether there is more.
 func (q *queries) ListOperations(ctx context.Context, account holdfast.AccountID, f OperationFilter, p Page) ([]holdfast.Operation, bool, error) {
 	return page[operationRow](ctx, q, "list operations", p, func(s *bun.SelectQuery) *bun.SelectQuery {
-		s = s.Where("account_id = ? AND place = ''", account) // upkeep is no customer's
+		s = s.Where("account_id = ? AND place = '' AND kind <> ?", account, holdfast.KindGenerationDrop) // upkeep is no customer's
 		if f.Resource != "" {
 			s = s.Where("(vps_id = ? OR backup_id = ?)", f.Resource, f.Resource)
 		}

@@ -37,6 +37,9 @@ type vpsRow struct {
 	Generation   int
 	CreatedAt    micros
 	RestoredFrom holdfast.BackupID
+
+	LastGeneration int
+	BaseBackup     holdfast.BackupID
 }
 
 func newVPSRow(v holdfast.VPS) *vpsRow {
@@ -49,6 +52,7 @@ func newVPSRow(v holdfast.VPS) *vpsRow {
 		AmountMinor: v.Billing.AmountMinor, Currency: v.Billing.Currency,
 		BillingCycle: v.Billing.Cycle, IsPayg: v.Billing.IsPayg,
 		Generation: v.Generation, CreatedAt: toMicros(v.CreatedAt), RestoredFrom: v.RestoredFrom,
+		LastGeneration: v.LastGeneration, BaseBackup: v.Base,
 	}
 }
 
@@ -62,6 +66,7 @@ func (r vpsRow) domain() holdfast.VPS {
 			AmountMinor: r.AmountMinor, Currency: r.Currency, Cycle: r.BillingCycle, IsPayg: r.IsPayg,
 		},
 		Generation: r.Generation, CreatedAt: r.CreatedAt.time(), RestoredFrom: r.RestoredFrom,
+		LastGeneration: r.LastGeneration, Base: r.BaseBackup,
 	}
 }
 
@@ -114,6 +119,13 @@ func (q *queries) ListShownVPS(ctx context.Context, account holdfast.AccountID, 
 func (q *queries) AllVPS(ctx context.Context) ([]holdfast.VPS, error) {
 	return all[vpsRow](ctx, q, "all vps", func(s *bun.SelectQuery) *bun.SelectQuery {
 		return s.Where("service <> ?", holdfast.ServiceTerminated).Order("created_at", "id")
+	})
+}
+
+// VPSOfAccount lists all VPSs of an account, terminated ones too, the newest first.
+func (q *queries) VPSOfAccount(ctx context.Context, account holdfast.AccountID) ([]holdfast.VPS, error) {
+	return all[vpsRow](ctx, q, "vps of account", func(s *bun.SelectQuery) *bun.SelectQuery {
+		return s.Where("account_id = ?", account).Order("created_at DESC", "id DESC")
 	})
 }
 
@@ -177,6 +189,14 @@ func (t *Tx) SetDisks(ctx context.Context, id holdfast.VPSID, disks []holdfast.V
 func (t *Tx) SetPorts(ctx context.Context, id holdfast.VPSID, ports []holdfast.ForwardedPort) error {
 	res, err := t.db.NewUpdate().Model(&vpsRow{ID: id, Ports: notNil(ports)}).Column("ports").WherePK().Exec(ctx)
 	return touched("set ports", res, err)
+}
+
+// SetVPSGeneration writes which disks of a VPS are in force, and what goes with
+// them: their number, sizes, operating system and base.
+func (t *Tx) SetVPSGeneration(ctx context.Context, v holdfast.VPS) error {
+	res, err := t.db.NewUpdate().Model(newVPSRow(v)).
+		Column("generation", "last_generation", "base_backup", "disks", "storage_bytes", "os").WherePK().Exec(ctx)
+	return touched("set generation of vps", res, err)
 }
 
 func (t *Tx) setVPS(ctx context.Context, op string, id holdfast.VPSID, set string, arg any) error {

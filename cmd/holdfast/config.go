@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"holdfast"
+	"holdfast/control"
 )
 
 // config is what is in force: defaults, then the file, then HOLDFAST_… in the
@@ -88,6 +89,12 @@ type config struct {
 		// `vault collect`.
 		CollectAfter time.Duration `koanf:"collect_after"`
 	} `koanf:"vault"`
+	Restore struct {
+		// UndoFor is how long the disks from before a restore in place are kept.
+		UndoFor time.Duration `koanf:"undo_for"`
+		// Grace is how long a guest may take to power off before a restore in place.
+		Grace time.Duration `koanf:"grace"`
+	} `koanf:"restore"`
 	Snapshot snapshotConfig `koanf:"snapshot"`
 	S3       s3Config       `koanf:"s3"`
 	// Copies are the further places of every backup.
@@ -104,7 +111,7 @@ var configDefaults = map[string]any{
 	"host.first_port": 20000, "host.last_port": 29999, "host.user": "", "host.accelerator": "",
 	"database": "", "database_backup_retention": "0s", "master_key": "", "master_key_command": "", "site": "", "docs_base": "", "host.machines": "", "host.run": "", "host.scratch": "",
 	"vault.bytes_per_second": 0, "vault.requests_per_second": 0, "vault.collect_after": "1m", "copies": "", "backup.sample": 0.001,
-	"snapshot.limit": 8, "snapshot.lifetime": "24h",
+	"snapshot.limit": 8, "snapshot.lifetime": "24h", "restore.undo_for": "24h", "restore.grace": "60s",
 	"s3.endpoint": "", "s3.region": "us-east-1", "s3.credentials": "", "s3.ca": "", "s3.path_style": false, "s3.versions": false,
 	"s3.lock": "0s", "s3.lock_mode": lockCompliance,
 }
@@ -268,6 +275,8 @@ func (c *config) check() error {
 	add(c.Host.Accelerator == "" || c.Host.Accelerator == "tcg" || c.Host.Accelerator == "kvm", "host.accelerator", "must be tcg or kvm")
 	add(c.Backup.Sample >= 0 && c.Backup.Sample <= 1, "backup.sample", "must be from 0, for nothing, to 1")
 	add(c.Vault.CollectAfter >= 0, "vault.collect_after", "must be 0, for never, or more")
+	add(c.Restore.UndoFor >= time.Minute, "restore.undo_for", "must be 1m or more")
+	add(c.Restore.Grace >= time.Second && c.Restore.Grace <= time.Hour, "restore.grace", "must be from 1s to 1h")
 	bad = append(bad, c.checkCopies()...)
 	bad = append(bad, c.Snapshot.check()...)
 	add(c.DatabaseBackupRetention >= 0, "database_backup_retention", "must be 0, for unknown, or more")
@@ -276,6 +285,10 @@ func (c *config) check() error {
 		return &holdfast.Error{Code: holdfast.CodeInvalidRequest, Op: "config", Msg: "The configuration is wrong.", Fields: bad}
 	}
 	return nil
+}
+
+func (c *config) restorePolicy() control.RestorePolicy {
+	return control.RestorePolicy{UndoFor: c.Restore.UndoFor, Grace: c.Restore.Grace}
 }
 
 // mapProvider gives koanf a map that is already there.

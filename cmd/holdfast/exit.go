@@ -37,6 +37,7 @@ var exitStatuses = map[holdfast.Code]int{
 	holdfast.CodeRegionCapacity: exitNoService, holdfast.CodeHostUnavailable: exitNoService, holdfast.CodeUpstreamUnavailable: exitNoService,
 	holdfast.CodeSnapshotNotFound: exitNotFound, holdfast.CodeScheduleNotFound: exitNotFound,
 	holdfast.CodeSnapshotExists: exitRefused, holdfast.CodeSnapshotLimitReached: exitRefused, holdfast.CodeSnapshotsUnavailable: exitRefused,
+	holdfast.CodeSameVPS: exitUsage, holdfast.CodeNothingToUndo: exitRefused,
 	holdfast.CodeCancelled: exitFailed, holdfast.CodeInternal: exitFailed, holdfast.CodeSiteFull: exitFailed,
 	holdfast.CodeHostDiskFull: exitFailed, holdfast.CodeScratchExhausted: exitFailed, holdfast.CodeDatabaseFull: exitFailed,
 }

@@ -32,6 +32,7 @@ type host struct {
 	runners []*operation.Runner
 	log     *slog.Logger
 	close   func() error
+	room    int64 // bytes, as it was last told
 }
 
 // Quick operations must not wait behind backups that take hours, and nobody's must
@@ -52,13 +53,13 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 		if err != nil {
 			return nil, fmt.Errorf("sim: %w", err)
 		}
-		h.machine.Driver, h.machine.Provisioner = d, d
+		h.machine.Driver, h.machine.Provisioner, h.machine.Regenerator = d, d, d
 	default:
 		d, err := newQEMU(in.config, log)
 		if err != nil {
 			return nil, err
 		}
-		h.machine.Driver, h.machine.Provisioner, h.close = d, d, d.Close
+		h.machine.Driver, h.machine.Provisioner, h.machine.Regenerator, h.close = d, d, d, d.Close
 	}
 	h.machine.Snapshotter, _ = h.machine.Driver.(compute.Snapshotter)
 	h.machine.Reshaper, _ = h.machine.Driver.(compute.Reshaper)
@@ -69,7 +70,7 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 	all := &vaults{installation: in}
 	h.queue = control.NewQueue(in.store, log).WithUpkeep(control.Upkeep{
 		First: firstPlace, Copies: all.Places()[1:], CollectAfter: in.config.Vault.CollectAfter,
-		Snapshots: in.config.Snapshot.policy(),
+		Snapshots: in.config.Snapshot.policy(), Restore: in.config.restorePolicy(),
 	})
 	data := &backup.Service{Host: h.machine, Vaults: all, Log: log, Sample: in.config.Backup.Sample, Limits: backup.Limits{
 		BytesPerSecond: in.config.Host.BackupBytes, WriteLatency: in.config.Host.WriteLatency,
@@ -81,16 +82,18 @@ func newHost(ctx context.Context, in *installation, log *slog.Logger) (*host, er
 		handlers    map[holdfast.Kind]operation.Handler
 	}{
 		"data": {in.config.Operations.Concurrency, map[holdfast.Kind]operation.Handler{
-			holdfast.KindBackup: data.Backup, holdfast.KindRestoreToPayg: data.Restore,
+			holdfast.KindBackup: data.Backup, holdfast.KindRestoreToPayg: data.Restore, holdfast.KindRestoreInPlace: data.RestoreInPlace,
 		}},
 		"quick": {quickRunners, map[holdfast.Kind]operation.Handler{
 			holdfast.KindBackupDelete: data.Delete, holdfast.KindVPSCreate: h.machine.Create, holdfast.KindVPSStart: h.machine.Start,
-			holdfast.KindVPSStop: h.machine.Stop, holdfast.KindVPSDelete: h.machine.Delete, holdfast.KindVPSReshape: h.machine.Reshape,
+			holdfast.KindVPSStop: h.machine.Stop, holdfast.KindVPSRestart: h.machine.Restart, holdfast.KindVPSReset: h.machine.Restart,
+			holdfast.KindVPSDelete: h.machine.Delete, holdfast.KindVPSReshape: h.machine.Reshape, holdfast.KindRestoreUndo: h.machine.Undo,
 			holdfast.KindSnapshotCreate: h.machine.CreateSnapshot, holdfast.KindSnapshotRestore: h.machine.RollBack,
 		}},
 		"merge": {mergeRunners, map[holdfast.Kind]operation.Handler{holdfast.KindSnapshotDelete: h.machine.DeleteSnapshot}},
 		"upkeep": {upkeepRunners, map[holdfast.Kind]operation.Handler{
 			holdfast.KindCopy: keep.Copy, holdfast.KindCopyDelete: keep.DeleteCopy, holdfast.KindVaultCollect: keep.Collect,
+			holdfast.KindGenerationDrop: h.machine.DropGeneration,
 		}},
 	} {
 		h.runners = append(h.runners, operation.NewRunner(h.queue, operation.Config{
@@ -207,9 +210,16 @@ func (h *host) observe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	roomKnown := false
 	for _, v := range vpss {
 		if v.Service != holdfast.ServiceActive || v.Power == holdfast.PowerProvisioning || v.Power == holdfast.PowerError {
 			continue
+		}
+		if !roomKnown {
+			roomKnown = true
+			if err := h.tellRoom(ctx, v.ID); err != nil {
+				return err
+			}
 		}
 		st, err := h.inspect(ctx, v.ID)
 		if err != nil {
@@ -222,6 +232,19 @@ func (h *host) observe(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// roomStep is by how many bytes the room on the host has to differ to be told.
+const roomStep = 16 << 20
+
+// tellRoom tells how much room is left where the machines' disks lie.
+func (h *host) tellRoom(ctx context.Context, of holdfast.VPSID) error {
+	room, err := h.machine.Regenerator.Room(ctx, string(of))
+	if err != nil || max(room, h.room)-min(room, h.room) < roomStep {
+		return nil //nolint:nilerr // the machine is gone: the next one tells
+	}
+	h.room = room
+	return h.control.ReportRoom(ctx, h.id, room)
 }
 
 // inspect does not wait for a conversation that an operation has with the

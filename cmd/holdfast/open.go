@@ -38,7 +38,7 @@ func openInstallation(ctx context.Context, c config, create bool, log *slog.Logg
 	}
 	payg := holdfast.DefaultPaygRange
 	payg.MinStorageGb = c.Payg.MinStorageGb
-	in.control = control.New(st, control.Options{PaygRange: payg, WrapKey: in.newAccountKey, KeyCheck: in.master.Check(), Snapshots: c.Snapshot.policy()})
+	in.control = control.New(st, control.Options{PaygRange: payg, WrapKey: in.newAccountKey, KeyCheck: in.master.Check(), Snapshots: c.Snapshot.policy(), Restore: c.restorePolicy()})
 	return in, nil
 }
 

@@ -1,7 +1,6 @@
 package computetest
 
 import (
-	"bytes"
 	"slices"
 	"testing"
 
@@ -32,6 +31,7 @@ var snapshotBehaviours = []behaviour{
 	{"after a rollback the parent is the one before the snapshot", tracksBack},
 	{"a machine with snapshots is not filled", snapshotNoFill},
 	{"the shape of disks changes after snapshots", snapshotReshape},
+	{"snapshots stay with their generation of disks", snapshotsOfGenerations},
 	{"a machine is deleted with its snapshots", snapshotsDeleted},
 }
 
@@ -230,54 +230,6 @@ func snapshotsSurvive(r *rig) {
 	r.intact()
 }
 
-// givesUp removes the oldest, the middle and the newest of a line in turn.
-func givesUp(r *rig, live bool) {
-	for first := range 3 {
-		r.define()
-		r.must(r.host.Start(r.ctx(), machine))
-		base := r.round()
-		ids := []string{"a", "b", "c"}
-		for n, id := range ids {
-			r.write("disk0", int64(n)*block, byte(1+n)) // in several layers
-			r.write("disk0", 9*block, byte(1+n))
-			r.snapshot(id)
-		}
-		r.write("disk1", 0, 9)
-		if !live {
-			r.must(r.host.Stop(r.ctx(), machine, 0))
-		}
-		for len(ids) > 0 {
-			at := first % len(ids)
-			r.giveUp(ids[at])
-			r.giveUp(ids[at])
-			ids = slices.Delete(ids, at, at+1)
-			r.expectSnapshots(ids...)
-			h := r.begin(base)
-			r.expectParent(h, base)
-			r.verifyAndEnd(h)
-			if live {
-				r.write("disk1", 3*block, byte(len(ids)))
-			}
-			if len(ids) == 1 {
-				r.oldest(ids[0], live, base)
-			}
-		}
-		r.must(r.host.Delete(r.ctx(), machine))
-		r.nothingLeft(false)
-	}
-}
-
-// oldest checks that what is left of the line is whole, by going back to it.
-func (r *rig) oldest(id string, live bool, base compute.Point) {
-	r.Helper()
-	r.must(r.host.Stop(r.ctx(), machine, 0))
-	r.rollback(id)
-	r.intact(base)
-	if live {
-		r.must(r.host.Start(r.ctx(), machine))
-	}
-}
-
 func snapshotsBusy(r *rig) {
 	r.running()
 	r.snapshot("a")
@@ -296,146 +248,5 @@ func snapshotsBusy(r *rig) {
 		r.verify(h)
 		r.end(h, compute.Committed)
 		r.expectSnapshots("a")
-	}
-}
-
-func tracksThrough(r *rig) {
-	r.running()
-	parents := []compute.Point{r.round()}
-	r.write("disk0", 0, 1)
-	r.snapshot("a")
-	r.write("disk0", 2*block, 2)
-	h := r.begin(parents...)
-	r.expectParent(h, parents[0])
-	if n := r.dirtyBytes(h, "disk1"); n != 0 {
-		r.Errorf("%d bytes are to be read of disk1, none were written", n)
-	}
-	if n := r.dirtyBytes(h, "disk0"); n < 2*block || n > 4*block {
-		r.Errorf("%d bytes are to be read of disk0, %d were written", n, 2*block)
-	}
-	r.write("disk0", 4*block, 3)
-	r.verify(h)
-	r.end(h, compute.Abandoned)
-	h = r.begin(parents...)
-	r.expectParent(h, parents[0])
-	r.verify(h)
-	r.end(h, compute.Committed)
-	parents = append([]compute.Point{h.Point}, parents...)
-	r.write("disk1", 4*block, 4)
-	r.snapshot("b")
-	r.write("disk1", 5*block, 5)
-	h = r.begin(parents...)
-	r.expectParent(h, parents[0])
-	r.verifyAndEnd(h)
-	// The younger one changes nothing of what changed since.
-	r.giveUp("b")
-	h = r.begin(parents...)
-	r.expectParent(h, parents[0])
-	if n := r.dirtyBytes(h, "disk1"); n < 2*block || n > 4*block {
-		r.Errorf("%d bytes are to be read of disk1, %d were written", n, 2*block)
-	}
-	r.verify(h)
-	r.end(h, compute.Committed)
-	r.must(r.host.Stop(r.ctx(), machine, 0))
-	last := r.begin(h.Point)
-	r.expectParent(last, h.Point)
-	r.verifyAndEnd(last)
-}
-
-func tracksBack(r *rig) {
-	r.running()
-	first := r.round()
-	r.write("disk0", 0, 1)
-	r.snapshot("a")
-	r.write("disk0", 2*block, 2)
-	second := r.round()
-	r.must(r.host.Stop(r.ctx(), machine, 0))
-	r.rollback("a")
-	h := r.begin(second, first)
-	r.expectParent(h, first)
-	r.verifyAndEnd(h)
-	r.must(r.host.Start(r.ctx(), machine))
-	r.write("disk1", 2*block, 3)
-	h = r.begin(second, first)
-	r.expectParent(h, first)
-	r.verifyAndEnd(h)
-	// Without that one all has to be read.
-	h = r.begin(second)
-	r.expectParent(h, "")
-	r.verify(h)
-	r.end(h, compute.Committed)
-	r.write("disk1", 4*block, 4)
-	last := r.begin(h.Point, second)
-	r.expectParent(last, h.Point)
-	r.verifyAndEnd(last)
-}
-
-func snapshotNoFill(r *rig) {
-	r.define()
-	r.snapshot("a")
-	_, err := r.host.Fill(r.ctx(), machine, "disk0")
-	r.is(err, compute.ErrState)
-	r.intact()
-	r.giveUp("a")
-	sink, err := r.host.Fill(r.ctx(), machine, "disk0")
-	r.must(err)
-	data := bytes.Repeat([]byte{7}, block)
-	_, err = sink.WriteAt(data, 0)
-	r.must(err)
-	copy(r.now["disk0"], data)
-	r.must(sink.Sync(r.ctx()))
-	r.must(sink.Close())
-	r.intact()
-}
-
-func snapshotReshape(r *rig) {
-	shaper, ok := r.host.(compute.Reshaper)
-	if !ok {
-		return // a driver that cannot change it has nothing to get wrong
-	}
-	r.running()
-	base := r.round()
-	r.write("disk0", 0, 1)
-	r.snapshot("a")
-	r.write("disk0", block, 2)
-	r.is(shaper.Grow(r.ctx(), machine, "disk0", 2*r.size), compute.ErrState)
-	r.giveUp("a")
-	for _, name := range diskNames {
-		r.must(shaper.Grow(r.ctx(), machine, name, 2*r.size))
-		r.now[name] = append(r.now[name], make([]byte, r.size)...)
-		r.points[base][name] = append(r.points[base][name], make([]byte, r.size)...)
-	}
-	r.size *= 2
-	r.write("disk1", r.size-block, 3)
-	r.snapshot("b")
-	r.write("disk1", r.size-2*block, 4)
-	r.giveUp("b")
-	h := r.begin(base)
-	r.expectParent(h, base)
-	r.verifyAndEnd(h)
-	// A disk of the same name has nothing of the former one.
-	r.must(r.host.Stop(r.ctx(), machine, 0))
-	r.must(shaper.RemoveDisk(r.ctx(), machine, "disk1"))
-	r.must(shaper.AddDisk(r.ctx(), machine, compute.Disk{Name: "disk1", SizeBytes: r.size}))
-	clear(r.now["disk1"])
-	r.snapshot("c")
-	r.must(r.host.Start(r.ctx(), machine))
-	r.write("disk1", 0, 5)
-	r.intact()
-	r.must(r.host.Stop(r.ctx(), machine, 0))
-	r.rollback("c")
-	r.intact()
-}
-
-func snapshotsDeleted(r *rig) {
-	for _, live := range []bool{false, true} {
-		r.define()
-		r.snapshot("a")
-		if live {
-			r.must(r.host.Start(r.ctx(), machine))
-		}
-		r.snapshot("b")
-		r.must(r.host.Delete(r.ctx(), machine))
-		r.nothingLeft(false)
 	}
 }

@@ -1,7 +1,7 @@
 // Package qemu keeps machines as QEMU processes of this host and takes points
 // in time of them: copy-before-write filters and persistent dirty bitmaps over
 // QMP, read through NBD; stopped machines by the same rounds through
-// qemu-storage-daemon.
+// qemu-storage-daemon. Snapshots of a machine are layers of its disks.
 package qemu
 
 import (
@@ -15,6 +15,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"holdfast/internal/fault"
 )
 
 // driverName is what Handles and Capabilities call this driver.
@@ -124,7 +126,7 @@ func (c *Config) validate() error {
 type Driver struct {
 	cfg   Config
 	log   *slog.Logger
-	fault func(at string) // nil but in tests of being killed
+	fault func(at string) // nil in tests that are not killed
 	queue queue
 	// resumeAfter is when the watchdog acts; less in a test.
 	resumeAfter time.Duration
@@ -151,7 +153,7 @@ func New(cfg Config) (*Driver, error) {
 		}
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	d := &Driver{cfg: cfg, log: cfg.Logger, fault: builtinFault, resumeAfter: watchdogAfter, stop: stop}
+	d := &Driver{cfg: cfg, log: cfg.Logger, fault: fault.At, resumeAfter: watchdogAfter, stop: stop}
 	d.stopped.Go(func() { d.trimConsoles(ctx) })
 	return d, nil
 }
@@ -164,6 +166,18 @@ func (d *Driver) Close() error {
 	return nil
 }
 
+// at is a place at which tests kill this process, or the hypervisor.
+//
+// Places are qemu.begin.throttled, .prepared, .freezing (asked for), .frozen, .stopped (guest paused, nothing changed yet),
+// .slid (paused, point taken), .access, .offline; qemu.end.detached, .settled,
+// .removed; qemu.generation.made (under another name), .prepared, .tracked (its
+// bitmaps are begun), .ready, .linked (the new pointer is there), .switched (not
+// yet durable), .dropped (out of sight); qemu.reshape.listed (not yet so large),
+// .grown, .made (not yet listed), .unlisted (not yet removed); qemu.layer.made (not
+// yet listed), .listed, .open (not yet written to), .freezing (asked for), .frozen,
+// .piled (written to, not yet known to be); qemu.rollback.piled, .made (durable),
+// .switched; qemu.fold.disowned (the snapshot is not listed any more), .begun,
+// .carried (its bitmaps are below), .concluded, .forgotten (not listed any more).
 func (d *Driver) at(place string) {
 	if d.fault != nil {
 		d.fault(place)

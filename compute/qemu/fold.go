@@ -25,6 +25,12 @@ type fold struct {
 	layer  string
 }
 
+// err is what ended the job. A layer is only ever written into the one below where
+// there is room for it, and tried again.
+func (j fold) err() error {
+	return saidNoSpace(j.Error, fmt.Errorf("%s: %.500s", j.ID, j.Error))
+}
+
 var foldJob = regexp.MustCompile(`^hfj-([0-9a-f]{8})-[a-z0-9]{1,16}$`)
 
 func foldID(layer, disk string) string { return "hfj-" + layer + "-" + disk }
@@ -185,7 +191,7 @@ func (d *Driver) foldLayer(ctx context.Context, s *session, m compute.Machine, a
 				err = s.Execute(ctx, "job-finalize", args{"id": j.ID}, nil)
 			}
 		case j.Status == "concluded":
-			err = errors.Join(fmt.Errorf("%s: %.500s", j.ID, j.Error), s.Execute(ctx, "job-dismiss", args{"id": j.ID}, nil))
+			err = errors.Join(j.err(), s.Execute(ctx, "job-dismiss", args{"id": j.ID}, nil))
 		}
 		if err != nil {
 			return err

@@ -136,6 +136,21 @@ func TestFreeze(t *testing.T) {
 			}
 		})
 	}
+	t.Run("killed in a snapshot", func(t *testing.T) {
+		_, died := killedAt(t, cfg, "qemu.layer.frozen")
+		writes(t, url, "after the death of the service")
+		if took := time.Since(died); took > 5*time.Second {
+			t.Errorf("the guest could not write for %v", took)
+		}
+		s, err := d.Snapshot(t.Context(), m.ID, "killed")
+		if err != nil || !s.Frozen || s.At.Before(died) {
+			t.Errorf("the next one: %+v, %v; the service died at %v", s, err, died)
+		}
+		if err := d.RemoveSnapshot(t.Context(), m.ID, "killed", nil); err != nil {
+			t.Error(err)
+		}
+		writes(t, url, "after the snapshot")
+	})
 	t.Run("watchdog killed", func(t *testing.T) { watchdogKilled(t, d, m, url) })
 	t.Run("both killed", func(t *testing.T) {
 		last, _ := killedAt(t, cfg, "qemu.begin.frozen", "watchdog")

@@ -36,8 +36,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// die is a service that is killed at a place of its Begin, or when it has begun, after its children
-// whose command line has a word of first.
+// die is a service that is killed at a place of its Begin, or when it has begun, or
+// at one of its Snapshot, after its children whose command line has a word of first.
 func die(arg, place string, first []string) {
 	var cfg Config
 	if err := json.Unmarshal([]byte(arg), &cfg); err != nil {
@@ -53,6 +53,10 @@ func die(arg, place string, first []string) {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		}
+	}
+	if strings.HasPrefix(place, "qemu.layer.") {
+		_, err = d.Snapshot(context.Background(), machine(mib).ID, "killed")
+		panic(fmt.Sprint("survived: ", err))
 	}
 	_, err = d.Begin(context.Background(), compute.PointRequest{Machine: machine(mib).ID, Point: "01killed.1", Parents: []compute.Point{"01base.1"}, WriteBytesPerSecond: 64 * mib},
 		func(h compute.Handle) error { return json.NewEncoder(os.Stdout).Encode(h) })

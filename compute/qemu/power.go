@@ -32,7 +32,7 @@ func (d *Driver) Inspect(ctx context.Context, id string) (compute.State, error) 
 	}
 	if !alive {
 		st.PoweredOff, err = d.poweredOff(id)
-		return st, err
+		return st, errors.Join(err, d.forget(id)) // what a process that was killed has left
 	}
 	st.PID, st.Started, st.Power = p.PID, p.started(), compute.Unknown
 	status, err := d.statusOf(ctx, id, p)
@@ -295,5 +295,11 @@ func (d *Driver) end(ctx context.Context, id string, p process) error {
 	if err := p.kill(ctx); err != nil {
 		return err
 	}
+	return d.forget(id)
+}
+
+// forget removes the record and the sockets of a machine's process that is gone.
+// The caller has the lock.
+func (d *Driver) forget(id string) error {
 	return removeAll(d.file(id, recordQEMU), d.socket(id, socketQMP), d.socket(id, socketWatchdog), d.socket(id, socketAgent))
 }

@@ -38,8 +38,13 @@ func (d *Driver) img(ctx context.Context, arg ...string) error {
 	}
 	said := strings.TrimSpace(errOut.String())
 	err = fmt.Errorf("qemu-img %s: %w: %.500s", arg[0], errors.Join(err, ctx.Err()), said)
+	return saidNoSpace(said, err)
+}
+
+// saidNoSpace adds compute.ErrNoSpace to an error if that is what was said.
+func saidNoSpace(said string, err error) error {
 	if strings.Contains(said, "No space left") || strings.Contains(said, "Disk quota exceeded") {
-		err = fmt.Errorf("%w: %w", compute.ErrNoSpace, err)
+		return fmt.Errorf("%w: %w", compute.ErrNoSpace, err)
 	}
 	return err
 }

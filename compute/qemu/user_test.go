@@ -56,5 +56,18 @@ func TestUnprivileged(t *testing.T) {
 		t.Errorf("%d, %d bytes read", im.data[0], im.read)
 	}
 	end(t, d, h, compute.Committed)
+	if _, err := d.Snapshot(t.Context(), m.ID, "a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Start(t.Context(), m.ID); err != nil {
+		t.Fatal(err)
+	}
+	guest(t, d, m.ID, "disk0", "write -P 2 0 64k")
+	if err := d.RemoveSnapshot(t.Context(), m.ID, "a", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Stop(t.Context(), m.ID, 0); err != nil {
+		t.Fatal(err)
+	}
 	fill(t, d, m, []byte("filled"))
 }

@@ -40,11 +40,22 @@ func (h *harness) PowerOff(machine string) error {
 
 func (h *harness) Kill(machine string) error { return h.host.Kill(machine) }
 
+// current is the generation of disks in force, "" if there is no machine.
+func (h *harness) current(machine string) string {
+	list, _ := h.host.Generations(context.Background(), machine) // none
+	for _, g := range list {
+		if g.Current {
+			return g.Name
+		}
+	}
+	return ""
+}
+
 func (h *harness) Leftovers(machine string, pointsOnly bool) ([]string, error) {
 	root := filepath.Join(h.dir, "machines", machine)
 	if pointsOnly {
 		left, err := filepath.Glob(filepath.Join(root, "points", "*"))
-		copies, gerr := filepath.Glob(filepath.Join(root, "gen-*", "snapshots", "*"))
+		copies, gerr := filepath.Glob(filepath.Join(root, "gen-"+h.current(machine), "snapshots", "*"))
 		have, serr := h.host.Snapshots(context.Background(), machine)
 		if errors.Is(serr, compute.ErrNotFound) {
 			serr = nil

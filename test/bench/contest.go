@@ -23,6 +23,9 @@ type contest struct {
 	dir    string
 	size   int64
 	rounds int
+	guest  string // where the test guest is built
+	// onlyGuest leaves everything out that has nothing to do with it.
+	onlyGuest bool
 
 	self   string
 	peers  []peer
@@ -47,7 +50,11 @@ func (c *contest) run(ctx context.Context, out string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(c.dir)) }()
-	for _, phase := range []func(context.Context) error{c.prepare, c.fulls, c.restores, c.proofs, c.incrementals, c.mark} {
+	phases := []func(context.Context) error{c.prepare, c.fulls, c.restores, c.proofs, c.incrementals, c.mark, c.bystand}
+	if c.onlyGuest {
+		phases = []func(context.Context) error{c.note, c.bystand}
+	}
+	for _, phase := range phases {
 		if err := phase(ctx); err != nil {
 			return err
 		}

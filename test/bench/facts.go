@@ -20,6 +20,7 @@ type facts struct {
 	versions []string
 	absent   []string
 	mark     marking
+	guest    report // of the guest's writes; empty when there was none
 }
 
 func begin(ctx context.Context) facts {

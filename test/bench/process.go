@@ -26,6 +26,9 @@ type report struct {
 	P50   float64 `json:"p50,omitempty"`   // seconds
 	P99   float64 `json:"p99,omitempty"`   // seconds
 	Bytes int64   `json:"bytes,omitempty"` // read, stored, or whatever the task counts
+
+	Idle   []window `json:"idle,omitempty"`   // of a guest's writes, when nothing else happens
+	During []window `json:"during,omitempty"` // and during backups of it
 }
 
 // command is a process to be run.

@@ -49,7 +49,10 @@ func (c *contest) against(title, phase string, goal float64) []figure {
 }
 
 func (c *contest) figures() []figure {
-	var all []figure
+	if c.onlyGuest {
+		return c.felt()
+	}
+	all := c.felt()
 	our, bare := c.of(full, ours, user), c.of(full, bareRow, user)
 	all = append(all, figure{"full backup, user CPU against the bare pipeline", fmt.Sprintf("%.2f s; %.2f s", our.median, bare.median), our.median / bare.median, 1.10, " ×"})
 	all = append(all, c.against("full backup, wall against the fastest peer", full, 0.60)...)
@@ -92,8 +95,11 @@ func (c *contest) report() string {
 	for _, f := range layout(c.size) {
 		data += f.size
 	}
-	fmt.Fprintf(&b, "Commit %s, %s. A disk of %g GiB with %.2f GiB of data, %d rounds in turn, %.0f minutes; load average %s at the beginning, %s at the end.\n",
-		c.facts.commit, c.facts.machine, mib(c.size)/1024, mib(data)/1024, c.rounds, c.facts.took.Minutes(), c.facts.load[0], c.facts.load[1])
+	fmt.Fprintf(&b, "Commit %s, %s. ", c.facts.commit, c.facts.machine)
+	if !c.onlyGuest {
+		fmt.Fprintf(&b, "A disk of %g GiB with %.2f GiB of data, %d rounds in turn. ", mib(c.size)/1024, mib(data)/1024, c.rounds)
+	}
+	fmt.Fprintf(&b, "%.0f minutes; load average %s at the beginning, %s at the end.\n", c.facts.took.Minutes(), c.facts.load[0], c.facts.load[1])
 	for _, v := range c.facts.versions {
 		fmt.Fprintf(&b, "\n- %s", v)
 	}
@@ -104,11 +110,14 @@ func (c *contest) report() string {
 	for _, f := range c.figures() {
 		b.WriteString(f.row())
 	}
+	if c.onlyGuest {
+		return b.String() + c.windows()
+	}
 	b.WriteString("\nMedians, and in parentheses the lowest and the highest; seconds.\n\n| | | wall | user CPU | system CPU | stored |\n|---|---|---|---|---|---|\n")
 	for _, phase := range []string{full, incremental, restored} {
 		c.lines(&b, phase)
 	}
-	return b.String()
+	return b.String() + c.windows()
 }
 
 func (c *contest) lines(b *strings.Builder, phase string) {

@@ -32,6 +32,9 @@ var tasks = map[string]func(ctx context.Context, args []string) (report, error){
 	"restore": func(ctx context.Context, a []string) (report, error) { return report{}, restore(ctx, a[0], a[1], a[2]) },
 	"verify":  func(ctx context.Context, a []string) (report, error) { return verify(ctx, a[0]) },
 	"reads":   func(ctx context.Context, a []string) (report, error) { return randomReads(ctx, a[0], a[1]) },
+	"guest": func(ctx context.Context, a []string) (report, error) {
+		return guestWrites(ctx, a[0], a[1], int(parse(a[2])))
+	},
 	"bare-write": func(ctx context.Context, a []string) (report, error) {
 		b, err := newBare(a[0], false)
 		if err != nil {

@@ -26,6 +26,7 @@ func TestPower(t *testing.T) {
 	t.Run("killed", w.killed)
 	t.Run("reboot", w.reboot)
 	t.Run("snapshots", w.snapshots)
+	t.Run("restores", w.restores)
 	s.Run(t, "vault", "check", "--account", owner.ID, "--read-data")
 }
 

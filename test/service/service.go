@@ -39,6 +39,11 @@ func Set(name, value string) Option {
 	return func(s *Service) { s.settings = append(s.settings, "--set", name+"="+value) }
 }
 
+// Env adds to the environment of the service, as name=value.
+func Env(kv ...string) Option {
+	return func(s *Service) { s.environ = append(s.environ, kv...) }
+}
+
 // Binary uses another build of the service.
 func Binary(path string) Option { return func(s *Service) { s.binary = path } }
 

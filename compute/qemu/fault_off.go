@@ -1,6 +1,0 @@
-//go:build !faults
-
-package qemu
-
-// builtinFault does not exist in shipped programs.
-var builtinFault func(string)
