@@ -31,6 +31,8 @@ type APIKey struct {
 	CreatedAt time.Time
 	ExpiresAt time.Time // zero: never
 	RevokedAt time.Time // zero: in force
+	// LastUsedAt is no more than a minute before the key's last use; zero: never used.
+	LastUsedAt time.Time
 }
 
 // NewSecret draws a secret: prefix, 30 random base62 characters, and the CRC-32

@@ -29,6 +29,7 @@ type bench struct {
 	spec    *document // answers are held against it
 
 	seeds
+	opened string // what store.Open was given
 	fuzzed holdfast.BackupID
 
 	mu  sync.Mutex
@@ -103,7 +104,23 @@ func newBench(t testing.TB, opts ...benchOption) *bench {
 	} else {
 		b.ok(os.WriteFile(path, b.file, 0o600))
 	}
-	b.open(path)
+	b.opened = path
+	b.serve(opts...)
+	b.ok(b.control.TouchHost(b.ctx(), b.host))
+	return b
+}
+
+// beside is another process that serves on the same database.
+func (b *bench) beside(opts ...benchOption) *bench {
+	b.t.Helper()
+	other := &bench{t: b.t, logged: &lockedBuffer{}, now: b.clock(), seeds: b.seeds, opened: b.opened}
+	other.serve(opts...)
+	return other
+}
+
+func (b *bench) serve(opts ...benchOption) {
+	b.t.Helper()
+	b.open(b.opened)
 	ao := api.Options{DocsBase: "https://docs.example.com", Clock: b.clock, Logger: slog.New(slog.NewTextHandler(b.logged, nil)), Version: "test"}
 	co := controlOptions()
 	for _, o := range opts {
@@ -111,9 +128,7 @@ func newBench(t testing.TB, opts ...benchOption) *bench {
 	}
 	b.control = control.New(b.store, co)
 	b.handler = api.New(b.control, ao)
-	b.ok(b.control.TouchHost(b.ctx(), b.host))
-	b.spec = loadDocument(t, b.handler)
-	return b
+	b.spec = loadDocument(b.t, b.handler)
 }
 
 func controlOptions() control.Options {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -58,8 +59,11 @@ func (x *exchange) limit() error {
 		n = 0
 	}
 	d, err := x.server.options.Limiter.Take(x.request.Context(), x.limitKey(), n)
+	if _, says := errors.AsType[*holdfast.Error](err); err != nil && !says {
+		err = holdfast.Wrap(holdfast.CodeInternal, "api.limit", internalDetail, err)
+	}
 	if err != nil {
-		return holdfast.Wrap(holdfast.CodeInternal, "api.limit", internalDetail, err)
+		return err
 	}
 	h := x.writer.Header()
 	h.Set("X-Ratelimit-Limit", strconv.Itoa(d.Limit))

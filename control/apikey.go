@@ -18,6 +18,7 @@ type KeyInfo struct {
 	CreatedAt time.Time  `json:"createdAt"`
 	ExpiresAt *time.Time `json:"expiresAt"`
 	RevokedAt *time.Time `json:"revokedAt"`
+	LastUsed  *time.Time `json:"lastUsedAt,omitempty"` // to a minute; of API keys
 }
 
 // NewKey is a key that was just made: the only time its secret is shown.
@@ -29,7 +30,7 @@ type NewKey struct {
 func keyInfo(k holdfast.APIKey) KeyInfo {
 	return KeyInfo{
 		ID: k.ID.String(), Account: k.AccountID.String(), Name: k.Name, Scopes: strings.Fields(k.Scopes.String()),
-		CreatedAt: k.CreatedAt, ExpiresAt: timeOrNull(k.ExpiresAt), RevokedAt: timeOrNull(k.RevokedAt),
+		CreatedAt: k.CreatedAt, ExpiresAt: timeOrNull(k.ExpiresAt), RevokedAt: timeOrNull(k.RevokedAt), LastUsed: timeOrNull(k.LastUsedAt),
 	}
 }
 

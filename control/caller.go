@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"time"
 
 	"holdfast"
 	"holdfast/store"
@@ -39,8 +40,15 @@ func (c *Control) Authenticate(ctx context.Context, secret string) (*Caller, err
 	if !k.RevokedAt.IsZero() || (!k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt)) {
 		return nil, refusedKey()
 	}
+	// What cannot be noted, on a full disk for one, keeps nobody out.
+	if since := now.Sub(k.LastUsedAt); since >= usedEvery || since < 0 {
+		_ = c.store.Tx(ctx, func(tx *store.Tx) error { return tx.TouchAPIKey(ctx, k.ID, usedEvery) })
+	}
 	return &Caller{Account: account.ID, Key: k.ID, Scopes: k.Scopes}, nil
 }
+
+// usedEvery is how often the use of a key is noted at most.
+const usedEvery = time.Minute
 
 // AuthenticateOperator finds the operator of an operator key's secret.
 func (c *Control) AuthenticateOperator(ctx context.Context, secret string) (*Operator, error) {

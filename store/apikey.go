@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/uptrace/bun"
 
@@ -19,12 +20,15 @@ type apiKeyRow struct {
 	CreatedAt micros
 	ExpiresAt micros
 	RevokedAt micros
+
+	LastUsedAt micros
 }
 
 func newAPIKeyRow(k holdfast.APIKey) *apiKeyRow {
 	return &apiKeyRow{
 		ID: k.ID, AccountID: k.AccountID, Name: k.Name, Scopes: k.Scopes.String(), Hash: k.Hash,
 		CreatedAt: toMicros(k.CreatedAt), ExpiresAt: toMicros(k.ExpiresAt), RevokedAt: toMicros(k.RevokedAt),
+		LastUsedAt: toMicros(k.LastUsedAt),
 	}
 }
 
@@ -38,6 +42,7 @@ func (r apiKeyRow) domain() holdfast.APIKey {
 	return holdfast.APIKey{
 		ID: r.ID, AccountID: r.AccountID, Name: r.Name, Scopes: scopes, Hash: r.Hash,
 		CreatedAt: r.CreatedAt.time(), ExpiresAt: r.ExpiresAt.time(), RevokedAt: r.RevokedAt.time(),
+		LastUsedAt: r.LastUsedAt.time(),
 	}
 }
 
@@ -74,4 +79,16 @@ func (t *Tx) RevokeAPIKey(ctx context.Context, account holdfast.AccountID, id ho
 		Set("revoked_at = CASE WHEN revoked_at = 0 THEN ? ELSE revoked_at END", toMicros(now)).
 		Where("id = ? AND account_id = ?", id, account).Exec(ctx)
 	return touched("revoke api key", res, err)
+}
+
+// TouchAPIKey notes that a key is used now, unless the last note is younger than
+// least. It does not mind a key that is not known.
+func (t *Tx) TouchAPIKey(ctx context.Context, id holdfast.KeyID, least time.Duration) error {
+	now, err := t.Now(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = t.db.NewUpdate().Model((*apiKeyRow)(nil)).Set("last_used_at = ?", toMicros(now)).
+		Where("id = ? AND (last_used_at <= ? OR last_used_at > ?)", id, toMicros(now.Add(-least)), toMicros(now)).Exec(ctx)
+	return failed("touch api key", err)
 }

@@ -79,10 +79,15 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) (err error) {
 		cfg.DocsBase = "http://" + listener.Addr().String()
 	}
 	limitMemory(cfg.Operations.Concurrency)
+	rate := api.Rate{PerMinute: cfg.Rate.PerMinute, Burst: cfg.Rate.Burst}
+	limiter := api.NewLimiter(rate, time.Now)
+	if store.OnServer(cfg.Database) { // others may serve, too
+		limiter = api.NewSharedLimiter(in.control, rate, time.Now)
+	}
 	server := &http.Server{
 		Handler: api.New(in.control, api.Options{
 			DocsBase: cfg.DocsBase, Version: version, Logger: log,
-			Rate: api.Rate{PerMinute: cfg.Rate.PerMinute, Burst: cfg.Rate.Burst},
+			Rate: rate, Limiter: limiter,
 		}),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,

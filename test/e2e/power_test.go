@@ -47,7 +47,7 @@ func (w *powered) offFromInside(t *testing.T) {
 	}
 	w.VerifyLog(t, w.owner, b.BackupID)
 	w.stateBecomes(t, "stopped")
-	w.Run(t, "admin", "vps", "start", w.vps, "--wait")
+	w.act(t, "/actions/start")
 	w.stateBecomes(t, "running")
 }
 
@@ -69,8 +69,8 @@ func (w *powered) reboot(t *testing.T) {
 // first of the stopped VPS and then of the one that runs again.
 func (w *powered) forcedOffAndOn(t *testing.T) {
 	job := w.midway(t, "5")
-	w.Run(t, "admin", "vps", "stop", w.vps, "--force", "--wait")
-	w.Run(t, "admin", "vps", "start", w.vps, "--wait")
+	w.act(t, "/actions/stop")
+	w.act(t, "/actions/start")
 	b := w.result(t, w.Await(t, w.owner.Key, job, patience))
 	w.VerifyLog(t, w.owner, b.BackupID)
 	// Whatever the point was of, the next backup builds on it.
@@ -80,13 +80,13 @@ func (w *powered) forcedOffAndOn(t *testing.T) {
 	}
 }
 
-// stopAndStart: an operator's power actions are never refused for a backup,
+// stopAndStart: a customer's power actions are never refused for a backup,
 // which completes, or says why not.
 func (w *powered) stopAndStart(t *testing.T) {
 	get(t, w.web+"/boots")
 	job := w.midway(t, "2")
-	w.Run(t, "admin", "vps", "stop", w.vps, "--wait")
-	w.Run(t, "admin", "vps", "start", w.vps, "--wait")
+	w.act(t, "/actions/shutdown")
+	w.act(t, "/actions/start")
 	get(t, w.web+"/boots")
 	j := w.Until(t, w.owner.Key, job, patience, func(service.Job) bool { return false })
 	if j.Status == "failed" {
