@@ -130,6 +130,9 @@ type Driver struct {
 	queue queue
 	// resumeAfter is when the watchdog acts; less in a test.
 	resumeAfter time.Duration
+	// foldSpeed bounds in bytes per second how fast a layer is written into the one
+	// below, so that guests have their disks too; less in a test.
+	foldSpeed int64
 
 	guardsMu sync.Mutex
 	guards   map[string]*guard // of throttled machines, by id
@@ -153,7 +156,7 @@ func New(cfg Config) (*Driver, error) {
 		}
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	d := &Driver{cfg: cfg, log: cfg.Logger, fault: fault.At, resumeAfter: watchdogAfter, stop: stop}
+	d := &Driver{cfg: cfg, log: cfg.Logger, fault: fault.At, resumeAfter: watchdogAfter, foldSpeed: 128 << 20, stop: stop}
 	d.stopped.Go(func() { d.trimConsoles(ctx) })
 	return d, nil
 }

@@ -11,10 +11,6 @@ import (
 	"holdfast/compute"
 )
 
-// foldSpeed bounds in bytes per second how fast a layer is written into the one
-// below, so that the guest has the disk too.
-const foldSpeed = 128 << 20
-
 // fold is the job that writes one disk's layer into the one below.
 type fold struct {
 	ID     string `json:"id"`
@@ -175,14 +171,15 @@ func (d *Driver) foldLayer(ctx context.Context, s *session, m compute.Machine, a
 			continue
 		}
 		j, found := jobs[foldID(y.Name, dk.Name)]
-		done, total = done+max(j.Done, 0), total+max(j.Total, 0)
+		const most = 1 << 50 // numbers are the hypervisor's word
+		done, total = done+min(max(j.Done, 0), most), total+min(max(j.Total, 0), most)
 		if found && j.Status == "concluded" && j.Error == "" {
 			continue
 		}
 		all = false
 		switch {
 		case !found:
-			err = s.startFold(ctx, y, dk.Name)
+			err = s.startFold(ctx, y, dk.Name, d.foldSpeed)
 			d.at("qemu.fold.begun")
 		case j.Status == "pending":
 			err = s.carry(ctx, y, dk.Name)
@@ -202,6 +199,15 @@ func (d *Driver) foldLayer(ctx context.Context, s *session, m compute.Machine, a
 		return nil
 	}
 	d.at("qemu.fold.concluded")
+	for _, disk := range y.Disks { // it is about to be the only one that has it
+		below, err := s.layers.below(y, disk)
+		if err != nil {
+			return err
+		}
+		if err := syncFile(d.path(m.ID, current, disk, below)); err != nil {
+			return err
+		}
+	}
 	rest := slices.Delete(slices.Clone(s.layers), at, at+1)
 	if err := d.putLayers(m.ID, rest); err != nil {
 		return err
@@ -216,14 +222,14 @@ func (d *Driver) foldLayer(ctx context.Context, s *session, m compute.Machine, a
 // startFold begins to write a layer, which nobody writes to, into the one below.
 // The job waits for us before it ends, as long as which the one below is open for
 // writing.
-func (s *session) startFold(ctx context.Context, y layer, disk string) error {
+func (s *session) startFold(ctx context.Context, y layer, disk string, speed int64) error {
 	below, err := s.layers.below(y, disk)
 	if err != nil {
 		return err
 	}
 	return s.Execute(ctx, "block-commit", args{
 		"job-id": foldID(y.Name, disk), "device": s.layers.top(disk), "top-node": y.node(disk), "base-node": below.node(disk),
-		"speed": foldSpeed, "auto-finalize": false, "auto-dismiss": false,
+		"speed": speed, "auto-finalize": false, "auto-dismiss": false,
 	}, nil)
 }
 

@@ -70,6 +70,17 @@ func TestLayersOfADisk(t *testing.T) {
 	}
 }
 
+// A guest that has taken its hypervisor over makes bitmaps up.
+func TestGoOn(t *testing.T) {
+	names, dead := goOn("n", bitmaps("a b! c? d/e UPPER "+strings.Repeat("x", 65)))
+	if !slices.Equal(names, []string{"hf-a"}) || acts(dead) != "remove c" {
+		t.Errorf("%q, %s", names, acts(dead))
+	}
+	if names, _ := goOn("n", bitmaps(strings.Repeat("a ", 1000))); len(names) > maxTracks {
+		t.Errorf("%d go on", len(names))
+	}
+}
+
 func TestFoldWithoutSpace(t *testing.T) {
 	for said, want := range map[string]bool{"No space left on device": true, "Disk quota exceeded": true, "Input/output error": false} {
 		if err := (fold{ID: "x", Error: said}).err(); errors.Is(err, compute.ErrNoSpace) != want || !strings.Contains(err.Error(), said) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"holdfast/compute"
@@ -29,7 +30,10 @@ func (d *Driver) newLayer(ctx context.Context, s *session, m compute.Machine) (l
 	}
 	for _, dk := range m.Disks {
 		y.Disks = append(y.Disks, dk.Name)
-		if y.Tracks[dk.Name], err = s.goOn(ctx, s.layers.top(dk.Name), nodes); err != nil {
+		top := s.layers.top(dk.Name)
+		var dead []action
+		y.Tracks[dk.Name], dead = goOn(top, nodes[top])
+		if err := s.transaction(ctx, dead); err != nil {
 			return y, err
 		}
 		path := d.path(m.ID, current, dk.Name, &y)
@@ -45,21 +49,23 @@ func (d *Driver) newLayer(ctx context.Context, s *session, m compute.Machine) (l
 	return y, err
 }
 
+// maxTracks bounds how many bitmaps go on in a layer. There are two of a disk at
+// most; the list of them is the hypervisor's word.
+const maxTracks = 8
+
 // goOn are the bitmaps of a node that go on in the layer to come above it. What is
 // worth nothing goes, as long as that can be written: the node could not grow with
 // it.
-func (s *session) goOn(ctx context.Context, node string, nodes map[string][]bitmap) ([]string, error) {
-	var names []string
-	var dead []action
-	for _, b := range nodes[node] {
+func goOn(node string, have []bitmap) (names []string, dead []action) {
+	for _, b := range have {
 		switch {
 		case b.Inconsistent:
 			dead = append(dead, remove(node, b.Name))
-		case b.Recording:
+		case b.Recording && len(names) < maxTracks && pointName.MatchString(strings.TrimPrefix(b.Name, bitmapPrefix)):
 			names = append(names, b.Name)
 		}
 	}
-	return names, s.transaction(ctx, dead)
+	return names, dead
 }
 
 // openLayer gives the process the files of a layer.

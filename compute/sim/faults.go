@@ -38,8 +38,8 @@ type Faults struct {
 	Agent bool
 	// DeafGuest ignores its power button.
 	DeafGuest bool
-	// Call, if set, is asked before each call of the Driver and the
-	// Provisioner, by its name in lower case ("begin", "start", …); what it
+	// Call, if set, is asked before each call of the Driver, the Provisioner and
+	// the Snapshotter, by its name in lower case ("begin", "start", …); what it
 	// returns is what the call fails with.
 	Call func(name, machine string) error
 }

@@ -47,7 +47,7 @@ func (w *powered) offFromInside(t *testing.T) {
 	}
 	w.VerifyLog(t, w.owner, b.BackupID)
 	w.stateBecomes(t, "stopped")
-	w.do(t, "start")
+	w.act(t, "/actions/start")
 	w.stateBecomes(t, "running")
 }
 
@@ -69,8 +69,8 @@ func (w *powered) reboot(t *testing.T) {
 // first of the stopped VPS and then of the one that runs again.
 func (w *powered) forcedOffAndOn(t *testing.T) {
 	job := w.midway(t, "5")
-	w.do(t, "stop")
-	w.do(t, "start")
+	w.act(t, "/actions/stop")
+	w.act(t, "/actions/start")
 	b := w.result(t, w.Await(t, w.owner.Key, job, patience))
 	w.VerifyLog(t, w.owner, b.BackupID)
 	// Whatever the point was of, the next backup builds on it.
@@ -85,8 +85,8 @@ func (w *powered) forcedOffAndOn(t *testing.T) {
 func (w *powered) stopAndStart(t *testing.T) {
 	get(t, w.web+"/boots")
 	job := w.midway(t, "2")
-	w.do(t, "shutdown")
-	w.do(t, "start")
+	w.act(t, "/actions/shutdown")
+	w.act(t, "/actions/start")
 	get(t, w.web+"/boots")
 	j := w.Until(t, w.owner.Key, job, patience, func(service.Job) bool { return false })
 	if j.Status == "failed" {
@@ -98,12 +98,6 @@ func (w *powered) stopAndStart(t *testing.T) {
 	b := w.result(t, j)
 	t.Logf("the backup is %+v", b)
 	w.VerifyLog(t, w.owner, b.BackupID)
-}
-
-// do has a customer's power action done.
-func (w *powered) do(t *testing.T, action string) {
-	t.Helper()
-	w.Await(t, w.owner.Key, w.Call(t, w.owner.Key, http.MethodPost, "/api/v2/vps/"+w.vps+"/actions/"+action, nil).Queued(t), patience)
 }
 
 // killed: change tracking does not survive QEMU's death, and the next backup
