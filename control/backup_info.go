@@ -22,6 +22,8 @@ type BackupInfo struct {
 	IncrementalReason string `json:"incrementalReason"`
 	Consistency       string `json:"consistency"`
 	ConsistencyReason string `json:"consistencyReason"`
+	// WriteLatency is how the VPS has felt it; null when nobody measured.
+	WriteLatency *holdfast.BackupLatency `json:"writeLatency"`
 
 	Copies []CopyInfo `json:"copies"`
 }
@@ -119,6 +121,7 @@ func backupInfos(ctx context.Context, q *store.Queries, account holdfast.Account
 			ID: b.ID.String(), Account: b.AccountID.String(), VPS: b.VPSID.String(), Status: b.Status,
 			CreatedAt: timeOrNull(b.PointAt), SizeBytes: b.SizeBytes, Site: b.Site, Copies: by[b.ID],
 			Incremental: b.Incremental, IncrementalReason: b.IncrementalReason, Consistency: b.Consistency, ConsistencyReason: b.ConsistencyReason,
+			WriteLatency: b.Latency,
 		}
 		if info.Copies == nil {
 			info.Copies = []CopyInfo{}

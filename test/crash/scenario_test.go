@@ -184,8 +184,33 @@ func (w *stepped) queued(t *testing.T, args ...string) string {
 // list are the ids of the VPS's backups, the newest first.
 func (w *stepped) list(t *testing.T) []string {
 	t.Helper()
+	return w.listOf(t, w.vps)
+}
+
+// prune keeps a VPS from using up its slots.
+func (w *stepped) prune(t *testing.T, vps string) {
+	t.Helper()
+	ids := w.listOf(t, vps)
+	if len(ids) < 30 {
+		return
+	}
+	for _, id := range ids[3:] {
+		w.Want(t, http.StatusNoContent, w.owner.Key, http.MethodDelete, "/api/v2/vps/"+vps+"/backups/"+id, nil)
+	}
+	await(t, "the deletions", func() bool {
+		for _, id := range ids[3:] {
+			if w.manifest(w.Site(), id) || w.manifest(w.cellar, id) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (w *stepped) listOf(t *testing.T, vps string) []string {
+	t.Helper()
 	var v struct{ Backups []struct{ ID string } }
-	w.Want(t, http.StatusOK, w.owner.Key, http.MethodGet, "/api/v2/vps/"+w.vps+"/backups", nil).Decode(t, &v)
+	w.Want(t, http.StatusOK, w.owner.Key, http.MethodGet, "/api/v2/vps/"+vps+"/backups", nil).Decode(t, &v)
 	var ids []string
 	for _, b := range v.Backups {
 		ids = append(ids, b.ID)

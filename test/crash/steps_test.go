@@ -117,6 +117,10 @@ func (w *stepped) end(t *testing.T, s scenario, job string) service.Job {
 
 // die runs a scenario up to a place, kills, and has it end by itself.
 func (w *stepped) die(t *testing.T, c cell) {
+	w.prune(t, w.vps)
+	if w.linux != "" {
+		w.prune(t, w.linux)
+	}
 	if c.of.ready != nil {
 		c.of.ready(t, w)
 	}

@@ -62,7 +62,7 @@ func (w *quiet) unnoticed(t *testing.T) (check func()) {
 		t.Helper()
 		writes := service.GuestWrites(t, w.web)
 		t.Logf("in %s: %s", time.Since(began).Round(time.Millisecond), writes)
-		if writes.Writes < 100 || writes.Max > mostWrite {
+		if writes.Writes < 30 || writes.Max > mostWrite {
 			t.Errorf("the guest has noticed: %s", writes)
 		}
 	}
@@ -139,7 +139,18 @@ func (w *quiet) limitedWrites(t *testing.T) {
 	if got := w.limit(t); got != limit {
 		t.Errorf("the guest may write %d bytes per second", got)
 	}
-	w.VerifyLog(t, w.owner, w.result(t, w.Await(t, w.owner.Key, job, patience)).BackupID)
+	b := w.result(t, w.Await(t, w.owner.Key, job, patience))
+	w.VerifyLog(t, w.owner, b.BackupID)
+	var said struct {
+		WriteLatency struct {
+			WriteLimit int
+			During     struct{ Writes int }
+		}
+	}
+	decode(t, w.Run(t, "admin", "backup", "show", b.BackupID, "--json"), &said)
+	if l := said.WriteLatency; l.WriteLimit != limit || l.During.Writes == 0 {
+		t.Errorf("the backup says %+v", l)
+	}
 	if got := w.limit(t); got != 0 {
 		t.Errorf("after the backup the guest may write %d bytes per second", got)
 	}
