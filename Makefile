@@ -27,7 +27,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # The rings of tests, by import path; what is in none of them needs no VM. The
 # tag vm brings in the tests that boot guests, faults the places to die at.
 RACE_RING := ^holdfast/(operation|control|vault|api)(/|$$)
-GUEST_RING := ^holdfast/(compute/qemu|test/guest|test/e2e)(/|$$)
+GUEST_RING := ^holdfast/(compute/qemu|test/guest|test/e2e|test/matrix)(/|$$)
 KILL_RING := ^holdfast/test/crash(/|$$)
 
 comma := ,
@@ -81,9 +81,8 @@ test-kills: install-deps guest build ## SIGKILL in the middle: every operation s
 	$(call ring,-tags vm$(comma)faults -count=1 -p 1 -timeout 10m,-v)
 
 .PHONY: test-full
-test-full: install-deps $(S3_SERVER) guest build fuzz ## whole matrices and fuzzing, before a release (hours)
-	@$(call packages,.); \
-	HOLDFAST_FULL=1 CGO_ENABLED=1 $(call ring,-tags vm$(comma)faults -count=1 -race -p 1 -timeout 4h,-v)
+test-full: install-deps $(S3_SERVER) guest build ## whole matrices and fuzzing, before a release (hours; SLICE=600 does so many seconds of it and goes on the next time)
+	@FUZZTIME=$(FUZZTIME) scripts/test-full.sh
 
 .PHONY: fuzz-short
 fuzz-short: check-go ## every fuzz target for some seconds, 90 s in all

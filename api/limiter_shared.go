@@ -12,7 +12,7 @@ import (
 // least.
 const (
 	holdTokens = time.Second
-	leastHold  = 20 * time.Millisecond
+	leastHold  = 100 * time.Millisecond
 )
 
 // sharedLimiter limits by the generic cell rate algorithm over all processes on one

@@ -21,6 +21,7 @@ func (b *bench) setPower(p holdfast.PowerState) {
 
 // Each action becomes the operation that does it, and is shown as done.
 func TestPowerActions(t *testing.T) {
+	b := newBench(t)
 	for _, c := range []struct {
 		action, body string
 		from         holdfast.PowerState
@@ -36,7 +37,6 @@ func TestPowerActions(t *testing.T) {
 		{"restart", `{"force":true}`, holdfast.PowerRunning, holdfast.KindVPSRestart, 0, holdfast.PowerRunning, holdfast.PowerRunning},
 		{"reset", "", holdfast.PowerRunning, holdfast.KindVPSReset, 0, holdfast.PowerRunning, holdfast.PowerRunning},
 	} {
-		b := newBench(t)
 		b.setPower(c.from)
 		url := b.call("POST", b.power(c.action), b.full, c.body).want(202, "").text("operation.pollUrl")
 		r := b.claim(c.kind)
@@ -56,6 +56,7 @@ func TestPowerActions(t *testing.T) {
 // Whatever shuts a gate of power, the call gets the same code.
 func TestPowerGates(t *testing.T) {
 	actions := []string{"start", "shutdown", "stop", "restart", "reset"}
+	b := newBench(t, rate(100_000, 10_000))
 	gates := map[string]string{"start": "canStart", "shutdown": "canShutdown", "stop": "canStop", "restart": "canRestart", "reset": "canReset"}
 	for _, c := range []struct {
 		name, start, others string
@@ -83,7 +84,7 @@ func TestPowerGates(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBench(t)
+			b.anew()
 			c.shut(b)
 			list := b.call("GET", "/api/v2/vps/"+b.vps.ID.String(), b.full, "").want(200, "")
 			begun := false

@@ -21,8 +21,6 @@ func TestSnapshotSchedule(t *testing.T) {
 		`{"enabled":true,"intervalHours":6.99}`: "true 6", `{"enabled":true,"intervalHours":-3}`: "true 4", `{"intervalHours":1000}`: "true 24",
 		`{"enabled":false}`: "false 24", `{"enabled":false,"intervalHours":5}`: "false 5", `{}`: "true 24", ``: "true 24",
 	} {
-		b := newBench(t)
-		path := "/api/v2/vps/" + b.vps.ID.String() + "/snapshot-schedules"
 		a := b.call("POST", path, b.full, body).want(200, "")
 		if got := fmt.Sprint(a.at("schedule.enabled"), " ", a.at("schedule.intervalHours")); got != want || a.at("schedule.lastRun") != nil || (a.at("schedule.nextRun") == nil) != strings.HasPrefix(want, "false") {
 			t.Errorf("%s: %s", body, a.raw)

@@ -203,6 +203,7 @@ func TestSnapshotIdempotency(t *testing.T) {
 // Whatever shuts a gate of the list, the call gets the same code; and deleting
 // asks for less.
 func TestSnapshotGates(t *testing.T) {
+	b := newBench(t, rate(100_000, 10_000))
 	for _, c := range []struct {
 		name                    string
 		create, restore, remove string
@@ -244,7 +245,7 @@ func TestSnapshotGates(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBench(t)
+			b.anew()
 			b.insertSnapshot(b.vps, "one")
 			b.insertSnapshot(b.vps, "two")
 			c.shut(b)
@@ -265,6 +266,16 @@ func TestSnapshotGates(t *testing.T) {
 			}
 		})
 	}
+}
+
+// anew begins with a new VPS, of an account and on a host in order.
+func (b *bench) anew() {
+	b.t.Helper()
+	b.setAccount(control.SetAccountInput{Active: ptr(true)})
+	_, err := b.control.RegisterHost(b.ctx(), control.RegisterHostInput{Name: "h1", Region: "stockholm", Driver: "sim", Snapshots: ptr(true)})
+	b.ok(err)
+	b.pass(0)
+	b.vps = b.insertVPS(b.account, "anew")
 }
 
 // snapshotCall is a call behind a gate, and the code that it gets; "": none.
@@ -310,8 +321,9 @@ func TestSnapshotGatesByScopeAndWithout(t *testing.T) {
 
 // A power action waits for a rollback, and for nothing else of snapshots.
 func TestPowerBesideSnapshots(t *testing.T) {
+	b := newBench(t)
 	for path, refused := range map[string]bool{"": false, "/a": false, "/a/actions/restore": true} {
-		b := newBench(t)
+		b.anew()
 		b.insertSnapshot(b.vps, "a")
 		method := "POST"
 		if path == "/a" {
@@ -322,7 +334,7 @@ func TestPowerBesideSnapshots(t *testing.T) {
 			body = `{"name":"b"}`
 		}
 		b.call(method, b.snapshots()+path, b.full, body).want(202, "")
-		_, err := b.control.StartVPS(b.ctx(), control.VPSInput{VPS: b.vps.ID.String()})
+		_, err := b.control.StopVPS(b.ctx(), control.StopVPSInput{VPS: b.vps.ID.String()})
 		if got := holdfast.CodeOf(err) == holdfast.CodeOperationInProgress; got != refused {
 			t.Errorf("%s: %v", path, err)
 		}

@@ -1,9 +1,9 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"holdfast"
@@ -39,19 +39,22 @@ func (b *attempt) readWhole(ctx context.Context, cause error) error {
 // read without need makes it a repair. A disk that the backup before had not is
 // read whole because there is nothing else.
 func (b *attempt) incremental(ctx context.Context) (how, why string) {
-	var reasons []string
+	var lost []string
 	builds := false
 	for _, d := range b.point.Handle.Disks {
 		switch {
 		case d.Parent != "":
 			builds = true
 		case b.earlier(ctx, d.Name):
-			reasons = append(reasons, fmt.Sprintf("%s: %s", d.Name, b.whyWhole(d.ParentLost)))
+			lost = append(lost, d.Name+": "+cmp.Or(d.ParentLost, "there is no backup that it could be built on"))
 		}
 	}
 	switch {
-	case len(reasons) > 0:
-		why = strings.ToValidUTF8(strings.Join(reasons, "; "), "")
+	case len(lost) > 0:
+		// Our own reason is one for all disks.
+		if found, err := b.run.Load(keyWhy, &why); err != nil || !found {
+			why = strings.Join(lost, "; ")
+		}
 		return holdfast.IncrementalFixed, strings.ToValidUTF8(why[:min(len(why), maxReason)], "")
 	case builds:
 		return holdfast.IncrementalDelta, ""
@@ -70,16 +73,4 @@ func (b *attempt) earlier(ctx context.Context, disk string) bool {
 	}
 	_, found := m.Image(disk)
 	return found
-}
-
-// whyWhole is why a disk was read whole: our own reason, or else the driver's.
-func (b *attempt) whyWhole(lost string) string {
-	var why string
-	if found, err := b.run.Load(keyWhy, &why); err == nil && found {
-		return why
-	}
-	if lost != "" {
-		return lost
-	}
-	return "there is no backup that it could be built on"
 }

@@ -119,7 +119,7 @@ func (c *Control) RestoreSnapshot(ctx context.Context, caller Caller, vps, name 
 }
 
 // DeleteSnapshot queues the deletion of a snapshot of a VPS of the caller's. It
-// works on a full disk, for it is a way out of one.
+// works with a full database, too.
 func (c *Control) DeleteSnapshot(ctx context.Context, caller Caller, vps, name string) (holdfast.Operation, error) {
 	var out holdfast.Operation
 	err := c.urgent(ctx, "control.DeleteSnapshot", func(tx *store.Tx) error {

@@ -89,11 +89,13 @@ func TestShred(t *testing.T) {
 	refused(t, 2, slices.Concat(shred, []string{"--confirm", other.ID})...)
 	refused(t, 3, "admin", "account", "shred", "acct_01m7zw7h1f4ycxnrk1ygc6ekdd", "--confirm", "acct_01m7zw7h1f4ycxnrk1ygc6ekdd", "--data", k.Dir)
 	refused(t, 3, "admin", "account", "certificate", id, "--data", k.Dir)
-	// Content that is not there yet takes the backup a while.
+	// A job that its service's death cut off is under way until it is taken up again.
 	job := k.Backup(t, k.account.Key, k.vps)
+	k.Kill(t)
 	if said := refused(t, 4, confirmed...); !strings.Contains(said, job) {
 		t.Errorf("said: %s", said)
 	}
+	k.Start(t)
 	k.Await(t, k.account.Key, job, time.Minute)
 
 	c := shredded(t, k.Alone(t, append(confirmed, "--json")...))

@@ -6,6 +6,12 @@ import (
 	"holdfast/compute"
 )
 
+// Why a disk has no parent although there are some: for people.
+const (
+	lostMissing      = "its change tracking is not there"
+	lostInconsistent = "its change tracking was not saved: the hypervisor was killed, or the host went down"
+)
+
 // diskPlan is what Begin does to the bitmaps of one disk.
 type diskPlan struct {
 	node   string   // that the guest writes to
@@ -51,7 +57,7 @@ func planDisk(stack []tracked, parents []compute.Point) diskPlan {
 		broken = broken || b.Inconsistent
 	}
 	if len(parents) > 0 {
-		p.lost = "missing"
+		p.lost = lostMissing
 	}
 	for _, cand := range parents {
 		b, ok := byName[bitmapOf(cand)]
@@ -59,10 +65,10 @@ func planDisk(stack []tracked, parents []compute.Point) diskPlan {
 		case !ok:
 			continue
 		case b.Inconsistent || broken && !b.Recording:
-			p.lost = "inconsistent"
+			p.lost = lostInconsistent
 			continue
 		case !b.Recording && len(have) == 1:
-			p.lost = "missing" // that of the point which froze it
+			p.lost = lostMissing // that of the point which froze it
 			continue
 		}
 		below, lost := run(stack, b.Name)

@@ -152,7 +152,7 @@ func TestKilledDaemon(t *testing.T) {
 	}
 	end(t, d, h, compute.Abandoned)
 	h = begin(t, d, m, "01b.1", "01base.1")
-	if h.Disks[0].Parent != "" || h.Disks[0].ParentLost != "inconsistent" {
+	if h.Disks[0].Parent != "" || h.Disks[0].ParentLost != lostInconsistent {
 		t.Errorf("%+v", h.Disks)
 	}
 	end(t, d, h, compute.Committed)

@@ -142,6 +142,13 @@ func TestFreeze(t *testing.T) {
 		if took := time.Since(died); took > 5*time.Second {
 			t.Errorf("the guest could not write for %v", took)
 		}
+		// And the watchdog too: the next call thaws.
+		_, died = killedAt(t, cfg, "qemu.layer.frozen", "watchdog")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := vmtest.Get(ctx, url+"/fill?path=/data/third&mb=1"); err == nil {
+			t.Fatal("the guest is not frozen: this test proves nothing")
+		}
 		s, err := d.Snapshot(t.Context(), m.ID, "killed")
 		if err != nil || !s.Frozen || s.At.Before(died) {
 			t.Errorf("the next one: %+v, %v; the service died at %v", s, err, died)

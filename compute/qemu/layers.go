@@ -162,16 +162,16 @@ func (l layers) tracking(disk string, nodes map[string][]bitmap) ([]tracked, err
 func run(stack []tracked, name string) (nodes []string, lost string) {
 	for i := 0; slices.Contains(stack[i].goesOn, name); {
 		if i++; i == len(stack) {
-			return nil, "missing"
+			return nil, lostMissing
 		}
 		at := slices.IndexFunc(stack[i].bitmaps, func(b bitmap) bool { return b.Name == name })
 		switch {
 		case at < 0:
-			return nil, "missing"
+			return nil, lostMissing
 		case stack[i].bitmaps[at].Inconsistent:
-			return nil, "inconsistent"
+			return nil, lostInconsistent
 		case !stack[i].bitmaps[at].Recording:
-			return nil, "missing" // it was frozen, and what froze it is gone
+			return nil, lostMissing // it was frozen, and what froze it is gone
 		}
 		nodes = append(nodes, stack[i].node)
 	}

@@ -23,6 +23,7 @@ func TestHostReboot(t *testing.T) {
 	end(t, d, begin(t, d, m, "01base.1"), compute.Committed)
 	h := begin(t, d, m, "01open.1", "01base.1") // its point goes down with the host
 	now.write(t, d, m.ID, "disk0", 2, 2*mib, granule)
+	guest(t, d, m.ID, "disk0", "flush") // what was not flushed may go down, too
 	p, alive, err := d.running(m.ID)
 	if err != nil || !alive {
 		t.Fatal(p, err)

@@ -45,6 +45,9 @@ func (d *Driver) settleIn(ctx context.Context, m compute.Machine, s *session) (l
 		return nil, err
 	}
 	if last := len(l) - 1; last >= 0 && l[last].Pending != nil {
+		if l[last].Snapshot != nil {
+			d.thawAfter(ctx, s, m)
+		}
 		if l, err = decide(ctx, s, l); err != nil {
 			return nil, err
 		}
@@ -59,6 +62,17 @@ func (d *Driver) settleIn(ctx context.Context, m compute.Machine, s *session) (l
 		}
 	}
 	return l, d.removeLayerFiles(m.ID, l)
+}
+
+// thawAfter thaws a guest that may have been frozen for a snapshot that was cut
+// off, in case the watchdog died too.
+func (d *Driver) thawAfter(ctx context.Context, s *session, m compute.Machine) {
+	if s == nil || !s.live {
+		return
+	}
+	if why, err := d.whyNotFreeze(ctx, s); err == nil && why == "" {
+		d.thaw(m.ID)
+	}
 }
 
 // decide settles whether the last layer, which is pending, is one.

@@ -166,11 +166,15 @@ func (c *cluster) ready(ctx context.Context) error {
 }
 
 func (c *cluster) exec(ctx context.Context, statement string) error {
-	conn, err := pgx.Connect(ctx, c.url("postgres"))
+	return c.in(ctx, c.url("postgres"), statement)
+}
+
+func (*cluster) in(ctx context.Context, url, statements string) error {
+	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return err
 	}
-	_, err = conn.Exec(ctx, statement)
+	_, err = conn.Exec(ctx, statements)
 	return errors.Join(err, conn.Close(ctx))
 }
 
@@ -187,7 +191,34 @@ func (c *cluster) create(like string) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return c.url(name), c.exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+from)
+	if err := c.exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+from); err != nil {
+		return "", err
+	}
+	return c.url(name), c.in(ctx, c.url(name), remember)
+}
+
+// What was in a database is kept beside it, and put back.
+const (
+	remember = `DROP SCHEMA IF EXISTS remembered CASCADE; CREATE SCHEMA remembered;
+		DO $$ DECLARE t text; BEGIN
+			FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+				EXECUTE format('CREATE TABLE remembered.%I AS TABLE public.%I', t, t);
+			END LOOP;
+		END $$`
+	putBack = `SET lock_timeout = '2s'; SET session_replication_role = replica;
+		DO $$ DECLARE t text; BEGIN
+			FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+				EXECUTE format('DELETE FROM public.%I', t);
+				EXECUTE format('INSERT INTO public.%I SELECT * FROM remembered.%I', t, t);
+			END LOOP;
+		END $$`
+)
+
+// restore makes a database as it was when it was created.
+func (c *cluster) restore(url string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return c.in(ctx, url, putBack)
 }
 
 // stop ends the server and removes its directory.
