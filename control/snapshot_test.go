@@ -282,14 +282,15 @@ func TestSnapshotsAndRestores(t *testing.T) {
 		v.Generation = generation
 		w.write(func(ctx context.Context, tx *store.Tx) error { return tx.SetVPSGeneration(ctx, v) })
 	}
-	shown := func() (out string) {
+	shown := func() string {
 		w.t.Helper()
 		list, err := w.control.ListSnapshots(t.Context(), w.caller, string(w.vps.ID))
 		w.ok(err)
+		var names []string
 		for _, s := range list.Snapshots {
-			out += s.Name
+			names = append(names, s.Name)
 		}
-		return out
+		return strings.Join(names, "")
 	}
 	inForce(2)
 	w.make("b")

@@ -22,6 +22,7 @@ func TestRegenerator(t *testing.T, start func(t *testing.T) Harness) {
 var generationBehaviours = []behaviour{
 	{"a generation is made beside a machine that runs, and put in force", regenerates},
 	{"the generation before comes back with its bytes and its tracking", goesBack},
+	{"the snapshots of a generation go and come back with it", snapshotsGoBack},
 	{"a generation has disks of its own", otherDisks},
 	{"a point in time of a stopped machine ends with a switch", switchesUnderPoint},
 	{"what cannot be is refused", regenerateRefused},
@@ -223,6 +224,42 @@ func goesBack(r *rig) {
 	r.expectParent(h, base)
 	r.verifyAndEnd(h)
 	r.expectGenerations("1", "2")
+}
+
+func snapshotsGoBack(r *rig) {
+	r.running()
+	r.write("disk0", 0, 1)
+	r.snapshot("a")
+	r.write("disk0", 3*block, 2)
+	r.must(r.host.Stop(r.ctx(), machine, 0))
+	before := map[string][]byte{}
+	for name, content := range r.now {
+		before[name] = slices.Clone(content)
+	}
+	first := r.now
+	holds := r.prepare()
+	r.ready(holds)
+	r.switchTo(second, holds)
+	r.expectSnapshots()
+	// Aside it is all that it was, not only what its disks began with.
+	source, err := r.regenerator().OpenGeneration(r.ctx(), machine, compute.FirstGeneration, "disk0")
+	r.must(err)
+	p := make([]byte, diskSize)
+	if _, err := source.ReadAt(p, 0); err != nil && !errors.Is(err, io.EOF) || !bytes.Equal(p, first["disk0"]) {
+		r.Errorf("disk0 of the former generation differs in block %d, %v", firstDifference(p, first["disk0"]), err)
+	}
+	r.must(source.Close())
+	r.must(r.host.Start(r.ctx(), machine))
+	r.snapshot("b")
+	r.must(r.host.Stop(r.ctx(), machine, 0))
+	r.switchTo(compute.FirstGeneration, before)
+	r.expectSnapshots("a")
+	r.intact()
+	r.rollback("a")
+	r.must(r.host.Start(r.ctx(), machine))
+	r.intact()
+	r.must(r.regenerator().Drop(r.ctx(), machine, second))
+	r.expectSnapshots("a")
 }
 
 func otherDisks(r *rig) {
