@@ -68,11 +68,11 @@ func TestTwoProcessesKeepIdempotency(t *testing.T) {
 // The limit of a key is that of all processes together.
 func TestTwoProcessesShareALimit(t *testing.T) {
 	const burst, each = 100, 4
-	shared := func(o *api.Options, _ *control.Options) { o.Rate = api.Rate{PerMinute: 60, Burst: burst} }
+	shared := func(o *api.Options, _ *control.Options) { o.Rate = api.Rate{PerMinute: 1, Burst: burst} }
 	b := newBench(t, shared)
 	both := []*bench{b, b.beside(shared)}
 	for _, p := range both {
-		p.limitShared(api.Rate{PerMinute: 60, Burst: burst})
+		p.limitShared(api.Rate{PerMinute: 1, Burst: burst})
 	}
 	begun := time.Now()
 	var mu sync.Mutex
