@@ -77,7 +77,7 @@ func (w *world) killRestore(t *testing.T) {
 	}
 	// The guest reads its log to the end before it goes on with it; the last entry
 	// may be on the first disk only, and does not count then.
-	if got := number(t, get(t, restored+"/log/start?dev=/dev/vdb&dev=/dev/vdc")); got != w.entry && got+1 != w.entry {
+	if got := number(t, ask(t, restored+"/log/start?dev=/dev/vdb&dev=/dev/vdc")); got != w.entry && got+1 != w.entry {
 		t.Errorf("the restored log ends with %d, the backup's with %d", got, w.entry)
 	}
 	w.check(t)

@@ -36,9 +36,12 @@ var replaceScenarios = []scenario{
 		},
 	},
 	{
-		name: "removal of disks", kind: holdfast.KindGenerationDrop, hypervisor: true,
+		name: "removal of disks", kind: holdfast.KindGenerationDrop,
 		ready: afterRestore,
-		begin: func(t *testing.T, w *stepped) string { w.undo(t); return "" },
+		begin: func(t *testing.T, w *stepped) string {
+			w.Await(t, w.owner.Key, w.undo(t), patience) // what it leaves is removed
+			return ""
+		},
 		check: func(t *testing.T, w *stepped, _ service.Job) {
 			w.content = w.kept
 			w.holds(t, w.Site(), w.backUp(t))
@@ -96,6 +99,10 @@ func afterRestore(t *testing.T, w *stepped) {
 	t.Helper()
 	w.beforeRestore(t)
 	w.Await(t, w.owner.Key, w.restoreInPlace(t), patience)
+	await(t, "the disks of earlier restores to be removed", func() bool {
+		sets, err := filepath.Glob(filepath.Join(filepath.Dir(filepath.Dir(w.DiskFile(w.vps, disk0))), "gen-*"))
+		return err == nil && len(sets) == 2
+	})
 	w.content, w.kept = w.kept, w.content
 }
 

@@ -126,13 +126,15 @@ func number(t *testing.T, text string) uint64 {
 }
 
 // ask asks once: what the guest does then may take long.
-func ask(t *testing.T, url string) {
+func ask(t *testing.T, url string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if _, err := vmtest.Get(ctx, url); err != nil {
+	s, err := vmtest.Get(ctx, url)
+	if err != nil {
 		t.Fatal(err)
 	}
+	return strings.TrimSpace(s)
 }
 
 func get(t *testing.T, url string) string {
