@@ -3,8 +3,6 @@ package e2e
 import (
 	"net/http"
 	"testing"
-
-	"holdfast/test/service"
 )
 
 // restores: a guest that never stops writing is put back to the wrong backup, and
@@ -59,7 +57,7 @@ func (w *powered) act(t *testing.T, path string) {
 func (w *powered) incremental(t *testing.T) {
 	t.Helper()
 	w.logReaches(t, w.count(t)+20)
-	var b service.BackupResult = backup(t, w.Service, w.owner.Key, w.vps)
+	b := backup(t, w.Service, w.owner.Key, w.vps)
 	if b.Incremental != "incremental" {
 		t.Errorf("the backup is %+v", b)
 	}
