@@ -22,6 +22,7 @@ const (
 	CodeVPSNotFound          Code = "vps_not_found"
 	CodeBackupNotFound       Code = "backup_not_found"
 	CodeJobNotFound          Code = "job_not_found"
+	CodeJobNotCancellable    Code = "job_not_cancellable"
 	CodeMethodNotAllowed     Code = "method_not_allowed"
 	CodeVPSNotReady          Code = "vps_not_ready"
 	CodeServiceSuspended     Code = "service_suspended"

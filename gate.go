@@ -91,13 +91,14 @@ func QuotaGate(q Quota) Gate {
 }
 
 // BusyGate is shut while an operation that excludes the action runs; nil: none.
+// Whether that can be cancelled is in its extensions.
 func BusyGate(running *Operation) Gate {
 	if running == nil {
 		return Open
 	}
 	g := Shut(CodeOperationInProgress, "Another operation is running on this VPS. Wait until job "+string(running.ID)+" has ended.")
 	g.Extensions = map[string]any{
-		"jobId": running.ID, "pollUrl": PollURL(running.ID), "type": running.Kind, "cancellable": false,
+		"jobId": running.ID, "pollUrl": PollURL(running.ID), "type": running.Kind, "cancellable": running.Cancellable,
 	}
 	return g
 }

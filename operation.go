@@ -104,6 +104,9 @@ type Operation struct {
 	NotBefore time.Time
 	Attempts  int
 	Cancel    bool // asked for; the runner sees it with its next renewal
+	// Cancellable says that its account may still have it cancelled. It is no part
+	// of what is stored: false where nobody has looked.
+	Cancellable bool
 
 	CreatedAt  time.Time
 	StartedAt  time.Time // zero: not yet

@@ -129,6 +129,7 @@ func TestMalformedIDs(t *testing.T) {
 		b.call("DELETE", "/api/v2/vps/"+vps+"/backups/"+id, b.full, "").want(404, "backup_not_found")
 		b.call("POST", "/api/v2/vps/"+vps+"/backups/"+id+"/actions/restore-to-payg", b.full, "").want(404, "backup_not_found")
 		b.call("GET", "/api/jobs/"+id, b.full, "").want(404, "job_not_found")
+		b.call("POST", "/api/jobs/"+id+"/actions/cancel", b.full, "not json").want(404, "job_not_found")
 	}
 	b.call("DELETE", "/api/v2/vps/"+vps+"/backups/"+bk.ID.String(), b.full, "").want(204, "")
 }

@@ -57,6 +57,7 @@ var codes = map[holdfast.Code]row{
 	holdfast.CodeSnapshotLimitReached: {http.StatusConflict, "Snapshot limit reached"},
 	holdfast.CodeSnapshotsUnavailable: {http.StatusConflict, "Snapshots unavailable"},
 	holdfast.CodeNothingToUndo:        {http.StatusConflict, "Nothing to undo"},
+	holdfast.CodeJobNotCancellable:    {http.StatusConflict, "Job not cancellable"},
 	holdfast.CodeCancelled:            {http.StatusConflict, "Cancelled"},
 	holdfast.CodeUnpaidInvoice:        {http.StatusConflict, "Unpaid invoice"},
 	holdfast.CodeBodyTooLarge:         {http.StatusRequestEntityTooLarge, "Body too large"},

@@ -17,6 +17,8 @@ func FuzzRequest(f *testing.F) {
 		{"POST", "/api/v2/vps/VPS/backups/BKP/actions/restore-to-payg", "", "", `{"storageGb":9223372036854775807}`, ""},
 		{"DELETE", "/api/v2/vps/VPS/backups/x", "", "", "", ""},
 		{"GET", "/api/jobs/x", "", "", "", ""},
+		{"GET", "/api/jobs", "limit=1&cursor=x&resourceId=VPS&status=queued&type=backup", "", "", ""},
+		{"POST", "/api/jobs/x/actions/cancel", "", "application/json", `{}`, "k"},
 		{"POST", "/admin/v1/vps-create", "", "", `{}`, ""},
 		{"GET", "//../%2e%2e/", "%", "a/b;c", "\xff", "\n"},
 		{"OPTIONS", "*", "", "", "", ""},

@@ -86,7 +86,7 @@ func TestCreateBackupGate(t *testing.T) {
 				t.Errorf("Retry-After %q", a.header.Get("Retry-After"))
 			}
 			if c.code == "operation_in_progress" {
-				if job := a.text("extensions.jobId"); a.text("extensions.pollUrl") != "/api/jobs/"+job || a.text("extensions.type") == "" || a.at("extensions.cancellable") != false {
+				if job := a.text("extensions.jobId"); a.text("extensions.pollUrl") != "/api/jobs/"+job || a.text("extensions.type") == "" || a.at("extensions.cancellable") != (a.text("extensions.type") == "backup") {
 					t.Errorf("extensions: %s", a.raw)
 				}
 			}

@@ -108,7 +108,9 @@ func (x *exchange) jobOf(o holdfast.Operation) Job {
 		out.Links.Snapshots = out.Links.VPS + "/snapshots"
 	}
 	if o.Failure != nil {
-		out.IsCancelled = o.Failure.Code == holdfast.CodeCancelled
+		if out.IsCancelled = o.Failure.Code == holdfast.CodeCancelled; out.IsCancelled {
+			out.ProgressDetails.Message = "Cancelled"
+		}
 		out.Error.value = x.problemOf(&holdfast.Error{Code: o.Failure.Code, Msg: o.Failure.Message, Extensions: o.Failure.Extensions})
 	}
 	return out

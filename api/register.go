@@ -48,6 +48,9 @@ type commandAnswer struct {
 // command is a route that queues an operation. P holds the parameters of its
 // path, B is its optional body.
 type command[P, B any] struct {
+	// admit refuses whom the route's access lets in, but not the resource: where
+	// the scopes depend on that. It comes before everything else. May be nil.
+	admit func(ctx context.Context, caller control.Caller, p *P) error
 	// check says what is wrong with the body; a failure is that the resource
 	// is not the caller's. It runs whether or not the body could be read, so
 	// that 404 comes before 400.
@@ -62,6 +65,11 @@ func registerCommand[P, B any](s *server, need access, op huma.Operation, accept
 	defer documentBody[B](s, op.Path)
 	op.Parameters = append(op.Parameters, idempotencyParam())
 	register(s, need, op, func(ctx context.Context, x *exchange, in *P) (*commandAnswer, error) {
+		if c.admit != nil {
+			if err := c.admit(ctx, *x.caller, in); err != nil {
+				return nil, err
+			}
+		}
 		b, once, replay, err := readCommand(ctx, x, func(b *B) ([]holdfast.Field, error) { return c.check(ctx, *x.caller, in, b) })
 		if err != nil || replay != nil {
 			return replayed(replay, err)

@@ -12,7 +12,7 @@ func TestUnknownPaths(t *testing.T) {
 	b := newBench(t, rate(100_000, 10_000))
 	vps := "/api/v2/vps/" + b.vps.ID.String()
 	for _, path := range []string{
-		"/", "/api", "/api/v2", "/api/v1/vps", "/api/v2/VPS", "/api/v2/vps/payg/limits/x/y", "/api/v2/jobs/x", "/api/jobs", "/admin", "/admin/v1",
+		"/", "/api", "/api/v2", "/api/v1/vps", "/api/v2/VPS", "/api/v2/vps/payg/limits/x/y", "/api/v2/jobs/x", "/api/jobs/", "/api/jobs/x/actions", "/admin", "/admin/v1",
 		vps + "/snapshot", vps + "/actions/explode", "/openapi.yaml", "/docs", "/schemas/VPS.json", "/favicon.ico",
 		"/api/v2/vps/", "//api/v2/vps", "/api//v2/vps", "/api/v2/./vps", "/api/v2/../v2/vps", "/api/v2/vps/..", "/api/v2/vps/.", "/..", "/./",
 		"/api/v2/%76ps", "/api/v2%2Fvps", "/api/v2/vps%2F", "/api/v2/vps/%2e%2e/vps", "/%2e%2e/", "/api/v2/vps/%00", "/api/v2/vps/%ff",
@@ -49,7 +49,9 @@ func TestMethods(t *testing.T) {
 		{vps + "/backups/restore-sources", "DELETE, GET, HEAD, OPTIONS"},
 		{vps + "/backups/actions/restore-from-vps", "OPTIONS, POST"},
 		{vps + "/actions/undo-restore", "OPTIONS, POST"},
+		{"/api/jobs", "GET, HEAD, OPTIONS"},
 		{"/api/jobs/x", "GET, HEAD, OPTIONS"},
+		{"/api/jobs/x/actions/cancel", "OPTIONS, POST"},
 		{"/admin/v1/vps-list", "OPTIONS, POST"},
 		{"/openapi.json", "GET, HEAD, OPTIONS"},
 		{"/healthz", "GET, HEAD, OPTIONS"},

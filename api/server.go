@@ -69,6 +69,8 @@ func New(c *control.Control, o Options) http.Handler {
 	s.registerSnapshots()
 	s.registerSnapshotSchedules()
 	s.registerJobs()
+	s.registerJobList()
+	s.registerJobCancel()
 	s.registerAdmin()
 	s.registerService()
 	s.finishDocument()

@@ -152,5 +152,15 @@ func holder(ctx context.Context, q *store.Queries, vps holdfast.VPSID, lock hold
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
+	return inTheWay(ctx, q, o, err)
+}
+
+// inTheWay is an operation that others wait for, and whether it can be cancelled.
+func inTheWay(ctx context.Context, q *store.Queries, o holdfast.Operation, err error) (*holdfast.Operation, error) {
+	if err != nil {
+		return nil, err
+	}
+	g, err := cancelGate(ctx, q, o)
+	o.Cancellable = g.Allowed
 	return &o, err
 }

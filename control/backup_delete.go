@@ -72,7 +72,7 @@ func pinnedBy(ctx context.Context, q *store.Queries, id holdfast.BackupID) (*hol
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
-	return &o, err
+	return inTheWay(ctx, q, o, err)
 }
 
 // ownBackup finds a backup of a VPS that is the caller's; one that is deleted

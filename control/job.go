@@ -11,7 +11,7 @@ import (
 // key that may neither learns nothing about which jobs exist.
 func (c *Control) GetJob(ctx context.Context, caller Caller, id string) (holdfast.Operation, error) {
 	const op = "control.GetJob"
-	none := holdfast.E(holdfast.CodeJobNotFound, "There is no such job.")
+	none := holdfast.E(holdfast.CodeJobNotFound, "There is no such job. GET /api/jobs lists yours.")
 	scope := holdfast.ScopeGate(caller.Scopes, holdfast.ScopeReadVM).Err()
 	refusal := scope
 	if refusal == nil {

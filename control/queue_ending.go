@@ -97,6 +97,10 @@ func honest(f *holdfast.Failure) *holdfast.Failure {
 	return &out
 }
 
+// begun says whether a runner has ever had the operation; if not, nothing of it is
+// anywhere but in the database.
+func (e *ending) begun() bool { return e.op.Epoch > 0 }
+
 // seconds is how long the operation took, from its first claim.
 func (e *ending) seconds() float64 {
 	return math.Round(max(e.now.Sub(e.op.StartedAt), 0).Seconds()*10) / 10

@@ -54,7 +54,7 @@ func restoreDone(ctx context.Context, e *ending, raw json.RawMessage) (any, erro
 }
 
 // restoreFailed takes the new VPS away, so that it neither shows nor counts nor
-// costs, and has its host clear away what it may hold of it.
+// costs, and has its host clear away what it may hold of it, if it was begun.
 func restoreFailed(ctx context.Context, e *ending) error {
 	n, err := e.tx.CountBackups(ctx, e.op.VPSID)
 	if err != nil {
@@ -65,7 +65,7 @@ func restoreFailed(ctx context.Context, e *ending) error {
 	} else {
 		err = gone(e.tx.SetService(ctx, e.op.VPSID, holdfast.ServiceTerminated))
 	}
-	if err != nil {
+	if err != nil || !e.begun() {
 		return err
 	}
 	return e.queue(ctx, holdfast.KindVPSDelete, 0)
@@ -101,8 +101,24 @@ func powerDone(ctx context.Context, e *ending, raw json.RawMessage) (any, error)
 }
 
 // powerFailed changes nothing: what was known of the VPS before is still the
-// best that is known.
-func powerFailed(context.Context, *ending) error { return nil }
+// best that is known. Of one that was cancelled before it was begun nothing is
+// wanted any more: the VPS is to be as it is.
+func powerFailed(ctx context.Context, e *ending) error {
+	if e.begun() {
+		return nil
+	}
+	v, err := e.tx.VPS(ctx, e.op.VPSID)
+	if err != nil || v.Service == holdfast.ServiceTerminated {
+		return gone(err)
+	}
+	switch v.Power { //nolint:exhaustive // of the others it is not known
+	case holdfast.PowerRunning, holdfast.PowerPaused:
+		return e.tx.SetDesired(ctx, v.ID, holdfast.PowerRunning)
+	case holdfast.PowerStopped:
+		return e.tx.SetDesired(ctx, v.ID, holdfast.PowerStopped)
+	}
+	return nil
+}
 
 // vpsDeleted keeps the row: the VPS's backups are reached through it.
 func vpsDeleted(ctx context.Context, e *ending, _ json.RawMessage) (any, error) {

@@ -12,7 +12,8 @@ type stepEntry struct {
 	Result json.RawMessage `json:"result,omitempty"`
 }
 
-func stepKey(step string) string { return "step/" + step }
+// StepKey is the journal's key of a step: there is an entry once it has begun.
+func StepKey(step string) string { return "step/" + step }
 
 // Do runs one step at most once to its end: it journals that the step begins,
 // acts, and journals the result; a successor gets the journalled result without
@@ -21,7 +22,7 @@ func stepKey(step string) string { return "step/" + step }
 func Do[T any](ctx context.Context, run *Run, step string, act func(ctx context.Context) (T, error)) (T, error) {
 	var out T
 	var e stepEntry
-	found, err := run.Load(stepKey(step), &e)
+	found, err := run.Load(StepKey(step), &e)
 	if err != nil {
 		return out, err
 	}
@@ -31,7 +32,7 @@ func Do[T any](ctx context.Context, run *Run, step string, act func(ctx context.
 		}
 		return out, nil
 	}
-	if err := run.Save(ctx, stepKey(step), stepEntry{Epoch: run.Epoch()}); err != nil {
+	if err := run.Save(ctx, StepKey(step), stepEntry{Epoch: run.Epoch()}); err != nil {
 		return out, err
 	}
 	if out, err = act(ctx); err != nil {
@@ -42,12 +43,12 @@ func Do[T any](ctx context.Context, run *Run, step string, act func(ctx context.
 		return out, fmt.Errorf("operation: result of step %s: %w", step, err)
 	}
 	// What is done is written down even when the handler is to stop now.
-	return out, run.Save(run.Held(), stepKey(step), stepEntry{Epoch: run.Epoch(), Done: true, Result: b})
+	return out, run.Save(run.Held(), StepKey(step), stepEntry{Epoch: run.Epoch(), Done: true, Result: b})
 }
 
 // StepIn says of a journal whether a step was begun, and ended.
 func StepIn(journal map[string]json.RawMessage, step string) (begun, done bool, err error) {
-	b, begun := journal[stepKey(step)]
+	b, begun := journal[StepKey(step)]
 	if !begun {
 		return false, false, nil
 	}
@@ -62,6 +63,6 @@ func StepIn(journal map[string]json.RawMessage, step string) (begun, done bool, 
 // step's end is journalled too.
 func Begun(run *Run, step string) (epoch int64, done, begun bool, err error) {
 	var e stepEntry
-	begun, err = run.Load(stepKey(step), &e)
+	begun, err = run.Load(StepKey(step), &e)
 	return e.Epoch, e.Done, begun, err
 }

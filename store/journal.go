@@ -63,6 +63,12 @@ func (t *Tx) PutJournal(ctx context.Context, h Held, name string, value []byte) 
 	return failed("journal", err)
 }
 
+// Journalled says whether an operation has an entry of a name.
+func (q *queries) Journalled(ctx context.Context, id holdfast.JobID, name string) (bool, error) {
+	found, err := q.db.NewSelect().Model((*journalRow)(nil)).Where("operation_id = ? AND name = ?", id, name).Exists(ctx)
+	return found, failed("journalled", err)
+}
+
 // Journal reads all entries of an operation.
 func (q *queries) Journal(ctx context.Context, id holdfast.JobID) (map[string]json.RawMessage, error) {
 	var rows []journalRow

@@ -127,7 +127,8 @@ func (q *queries) Running(ctx context.Context, kind holdfast.Kind) ([]holdfast.O
 
 // OperationFilter narrows a list of operations; empty fields do not.
 type OperationFilter struct {
-	Resource string // the id of a VPS or a backup
+	Resource string         // the id of a VPS or a backup
+	Key      holdfast.KeyID // who started it
 	Status   holdfast.OperationStatus
 	Kind     holdfast.Kind
 }
@@ -139,6 +140,9 @@ func (q *queries) ListOperations(ctx context.Context, account holdfast.AccountID
 		s = s.Where("account_id = ? AND place = '' AND kind <> ?", account, holdfast.KindGenerationDrop) // upkeep is no customer's
 		if f.Resource != "" {
 			s = s.Where("(vps_id = ? OR backup_id = ?)", f.Resource, f.Resource)
+		}
+		if f.Key != "" {
+			s = s.Where("key_id = ?", f.Key)
 		}
 		if f.Status != "" {
 			s = s.Where("status = ?", f.Status)
@@ -171,9 +175,27 @@ func (t *Tx) InsertOperation(ctx context.Context, o holdfast.Operation) error {
 }
 
 // RequestCancel asks for the end of an operation; its runner learns of it with
-// its next renewal. ErrNotFound when it has ended.
+// its next renewal, or the next one at once, if it was to be tried again later.
+// ErrNotFound when it has ended.
 func (t *Tx) RequestCancel(ctx context.Context, id holdfast.JobID) error {
-	res, err := t.db.NewUpdate().Model((*operationRow)(nil)).Set("cancel = ?", true).
+	res, err := t.db.NewUpdate().Model((*operationRow)(nil)).Set("cancel = ?", true).Set("not_before = 0").
 		Where("id = ?", id).Where(activeOperation).Exec(ctx)
-	return touched("request cancel", res, err)
+	if err := touched("request cancel", res, err); err != nil {
+		return err
+	}
+	t.queued = true
+	return nil
+}
+
+// EndUnbegun ends an operation that no runner has ever claimed as cancelled.
+// ErrNotFound when one has, or it has ended.
+func (t *Tx) EndUnbegun(ctx context.Context, id holdfast.JobID, failure *holdfast.Failure) error {
+	now, err := t.Now(ctx)
+	if err != nil {
+		return err
+	}
+	r := operationRow{Status: holdfast.OperationFailed, FinishedAt: toMicros(now), Failure: failure, Cancel: true}
+	res, err := t.db.NewUpdate().Model(&r).Column("status", "failure", "finished_at", "cancel").
+		Where("id = ? AND status = ? AND epoch = 0", id, holdfast.OperationQueued).Exec(ctx)
+	return touched("end unbegun", res, err)
 }

@@ -38,7 +38,8 @@ var exitStatuses = map[holdfast.Code]int{
 	holdfast.CodeSnapshotNotFound: exitNotFound, holdfast.CodeScheduleNotFound: exitNotFound,
 	holdfast.CodeSnapshotExists: exitRefused, holdfast.CodeSnapshotLimitReached: exitRefused, holdfast.CodeSnapshotsUnavailable: exitRefused,
 	holdfast.CodeSameVPS: exitUsage, holdfast.CodeNothingToUndo: exitRefused,
-	holdfast.CodeCancelled: exitFailed, holdfast.CodeInternal: exitFailed, holdfast.CodeSiteFull: exitFailed,
+	holdfast.CodeJobNotCancellable: exitRefused,
+	holdfast.CodeCancelled:         exitFailed, holdfast.CodeInternal: exitFailed, holdfast.CodeSiteFull: exitFailed,
 	holdfast.CodeHostDiskFull: exitFailed, holdfast.CodeScratchExhausted: exitFailed, holdfast.CodeDatabaseFull: exitFailed,
 }
 
