@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ func TestQuiet(t *testing.T) {
 	w.web = w.Web(t, owner.Key, w.vps)
 	get(t, w.web+"/boots")
 	startLog(t, w.web)
+	t.Run("cancelled", w.cancelled)
 	t.Run("slow place", w.slowPlace)
 	t.Run("slow disk", w.slowDisk)
 	t.Run("small scratch", w.smallScratch)
@@ -66,6 +68,38 @@ func (w *quiet) unnoticed(t *testing.T) (check func()) {
 			t.Errorf("the guest has noticed: %s", writes)
 		}
 	}
+}
+
+// cancelled: a backup that its customer cancels midway ends, and leaves no backup
+// and nothing in the way of the next.
+func (w *quiet) cancelled(t *testing.T) {
+	check := w.unnoticed(t)
+	job := w.begun(t)
+	url := "/api/jobs/" + job + "/actions/cancel"
+	w.Want(t, http.StatusAccepted, w.owner.Key, http.MethodPost, url, nil)
+	j := w.Until(t, w.owner.Key, job, patience, func(service.Job) bool { return false })
+	if j.Status != "failed" || j.Error == nil || j.Error.Code != "cancelled" {
+		t.Fatalf("the cancelled backup is %+v, %+v", j, j.Error)
+	}
+	var list struct {
+		Backups   []struct{ ID string }
+		QuotaInfo struct{ Used int }
+	}
+	w.Want(t, http.StatusOK, w.owner.Key, http.MethodGet, "/api/v2/vps/"+w.vps+"/backups", nil).Decode(t, &list)
+	if len(list.Backups) != 0 || list.QuotaInfo.Used != 0 {
+		t.Errorf("left over: %+v", list)
+	}
+	var jobs struct {
+		Data []struct {
+			JobID       string
+			IsCancelled bool
+		}
+	}
+	w.Want(t, http.StatusOK, w.owner.Key, http.MethodGet, "/api/jobs?type=backup&resourceId="+w.vps, nil).Decode(t, &jobs)
+	if len(jobs.Data) != 1 || jobs.Data[0].JobID != job || !jobs.Data[0].IsCancelled {
+		t.Errorf("listed: %+v", jobs)
+	}
+	check()
 }
 
 // slowPlace: a vault that takes 1 MB/s makes a backup long, and nothing else.
