@@ -30,7 +30,7 @@ var layers = []struct {
 	{"operation/...", ". internal/fault", "the runner is used on hosts, which have no database"},
 	{"store/...", ". store/...", "queries carry no rules: those are in the nouns and in control"},
 	{"control/...", ". control/... operation store", "the control plane writes rows and operations; it never touches data, and is called, not called back"},
-	{"backup/...", ". backup/... machine operation vault/... disk compute internal/fault", "the data plane uses the seams; cmd chooses the drivers; it has no database"},
+	{"backup/...", ". backup/... machine operation vault/... disk disk/partition compute internal/fault", "the data plane uses the seams; cmd chooses the drivers; it has no database"},
 	{"machine/...", ". machine/... operation vault disk compute", "as backup: steps over the seams, without a database"},
 	{"api/...", ". api/... control", "a route decodes, calls control and encodes; the data plane is out of its reach"},
 	{"cmd/...", "...", "all wiring is here"},

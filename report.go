@@ -40,5 +40,14 @@ type InPlaceReport struct {
 // RestoreReport is the report of KindRestoreToPayg.
 type RestoreReport struct {
 	MachineReport
-	BytesWritten int64 `json:"bytesWritten"`
+	BytesWritten int64        `json:"bytesWritten"`
+	Growth       []DiskGrowth `json:"growth,omitempty"`
+}
+
+// DiskGrowth is what became of the room that a restored disk has more than the
+// backup's.
+type DiskGrowth struct {
+	Disk      string `json:"disk"`
+	Partition int    `json:"partition,omitempty"` // that has grown; 0 for none
+	Note      string `json:"note"`                // what is left to do, for the customer
 }

@@ -143,7 +143,7 @@ func TestRestoreJob(t *testing.T) {
 	b.claim(holdfast.KindRestoreToPayg).done(holdfast.RestoreReport{BytesWritten: 7, MachineReport: holdfast.MachineReport{
 		Power: holdfast.PowerRunning, Ports: []holdfast.ForwardedPort{{Address: "127.0.0.1", HostPort: 41080, GuestPort: 80}}}})
 	a := b.state(url, b.full)
-	for _, f := range []string{"vpsId", "name", "region", "primaryIp", "bytesWritten", "durationSeconds"} {
+	for _, f := range []string{"vpsId", "name", "region", "primaryIp", "bytesWritten", "durationSeconds", "diskGrowth"} {
 		a.at("result." + f)
 	}
 	v := b.call("GET", "/api/v2/vps/"+a.text("result.vpsId"), b.read, "").want(200, "")

@@ -42,6 +42,7 @@ func (s *Service) restore(ctx context.Context, run *operation.Run, in holdfast.R
 	f := s.filling(src, run, func(ctx context.Context, disk string) (disk.Sink, error) {
 		return s.Host.Provisioner.Fill(ctx, string(op.VPSID), disk)
 	})
+	f.grows = true
 	run.Progress(0, f.total, "Making the disks")
 	if err := f.anew(ctx, images); err != nil {
 		return holdfast.RestoreReport{}, err
@@ -62,6 +63,7 @@ func (s *Service) restore(ctx context.Context, run *operation.Run, in holdfast.R
 	return holdfast.RestoreReport{
 		MachineReport: holdfast.MachineReport{Power: holdfast.PowerRunning, Ports: ports},
 		BytesWritten:  f.total,
+		Growth:        f.growth,
 	}, nil
 }
 
@@ -72,6 +74,9 @@ type filling struct {
 	open  func(ctx context.Context, disk string) (disk.Sink, error)
 	done  int64 // bytes of the work that is finished
 	total int64 // bytes of all work
+	// grows is set when larger disks get larger partitions, growth what came of it.
+	grows  bool
+	growth []holdfast.DiskGrowth
 }
 
 // filling is to write all disks of a backup.
@@ -94,6 +99,8 @@ func dataBytes(image vault.Image, chunkSize int) int64 {
 type filled struct {
 	Offset int64 `json:"offset"` // durable up to here
 	Done   bool  `json:"done"`
+	// Growth of a disk that is done and larger than the backup's.
+	Growth *holdfast.DiskGrowth `json:"growth,omitempty"`
 }
 
 // anew forgets what a predecessor has written when its machine is not there any
@@ -136,9 +143,12 @@ func (f *filling) fill(ctx context.Context, image vault.Image) error {
 		if err := f.writeFromAny(ctx, key, image, &at); err != nil {
 			return err
 		}
-		if err := f.run.Save(ctx, key, filled{Done: true}); err != nil {
+		if err := f.run.Save(ctx, key, filled{Done: true, Growth: at.Growth}); err != nil {
 			return err
 		}
+	}
+	if at.Growth != nil {
+		f.growth = append(f.growth, *at.Growth)
 	}
 	f.done += f.bytes(image)
 	return nil
@@ -190,6 +200,11 @@ func (f *filling) write(ctx context.Context, key string, image vault.Image, at *
 	if err != nil {
 		_, damaged := errors.AsType[*vault.DamagedError](err)
 		return damaged || to.failed.Load(), err
+	}
+	if f.grows && sink.Size() > image.Size {
+		if at.Growth, err = grow(r, image, to); err != nil {
+			return to.failed.Load(), err
+		}
 	}
 	return true, sink.Sync(ctx)
 }

@@ -148,7 +148,7 @@ func TestRestoreCompletes(t *testing.T) {
 	v := w.newCloudVM()
 	w.add(holdfast.Operation{Kind: holdfast.KindRestoreToPayg, VPSID: v.ID, Lock: holdfast.LockData})
 	o := w.run(operation.Outcome{Report: report(holdfast.RestoreReport{MachineReport: runningReport, BytesWritten: 99})})
-	want := map[string]any{"vpsId": string(v.ID), "name": "web", "region": "r", "primaryIp": nil, "bytesWritten": 99.0, "durationSeconds": 0.0}
+	want := map[string]any{"vpsId": string(v.ID), "name": "web", "region": "r", "primaryIp": nil, "bytesWritten": 99.0, "durationSeconds": 0.0, "diskGrowth": []any{}}
 	if got := result(t, o); !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
@@ -163,6 +163,8 @@ func TestARestoreThatFailsLeavesNothing(t *testing.T) {
 		"cancelled":        {Failure: &holdfast.Failure{Code: holdfast.CodeCancelled, Message: "Cancelled."}},
 		"a bad report":     {Report: report(holdfast.RestoreReport{MachineReport: holdfast.MachineReport{Power: "on fire"}})},
 		"negative bytes":   {Report: report(holdfast.RestoreReport{MachineReport: runningReport, BytesWritten: -1})},
+		"a note of noise":  {Report: report(holdfast.RestoreReport{MachineReport: runningReport, Growth: []holdfast.DiskGrowth{{Disk: "disk0", Note: "\x1b[2J"}}})},
+		"a disk's path":    {Report: report(holdfast.RestoreReport{MachineReport: runningReport, Growth: []holdfast.DiskGrowth{{Disk: "../x"}}})},
 		"too many ports":   {Report: report(holdfast.MachineReport{Power: holdfast.PowerRunning, Ports: make([]holdfast.ForwardedPort, 99)})},
 		"a hostile port":   {Report: report(holdfast.MachineReport{Power: holdfast.PowerRunning, Ports: []holdfast.ForwardedPort{{Address: "127.0.0.1", HostPort: 70000, GuestPort: 1}}})},
 		"a false address":  {Report: report(holdfast.MachineReport{Power: holdfast.PowerRunning, Ports: []holdfast.ForwardedPort{{Address: "javascript:", HostPort: 1, GuestPort: 1}}})},

@@ -19,6 +19,7 @@ type restoreResult struct {
 	Region          string         `json:"region"`
 	PrimaryIP       *string        `json:"primaryIp"`
 	BytesWritten    int64          `json:"bytesWritten"`
+	DiskGrowth      []diskGrowth   `json:"diskGrowth"` // of disks larger than the backup's
 	DurationSeconds float64        `json:"durationSeconds"`
 }
 
@@ -36,6 +37,10 @@ func restoreDone(ctx context.Context, e *ending, raw json.RawMessage) (any, erro
 	if r.BytesWritten < 0 {
 		return nil, fmt.Errorf("%w: %d bytes written", errRefused, r.BytesWritten)
 	}
+	growth, err := growthOf(r.Growth)
+	if err != nil {
+		return nil, err
+	}
 	if err := checkMachine(r.MachineReport); err != nil {
 		return nil, err
 	}
@@ -46,7 +51,7 @@ func restoreDone(ctx context.Context, e *ending, raw json.RawMessage) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	out := restoreResult{VPSID: v.ID, Name: v.Name, Region: v.Region, BytesWritten: r.BytesWritten, DurationSeconds: e.seconds()}
+	out := restoreResult{VPSID: v.ID, Name: v.Name, Region: v.Region, BytesWritten: r.BytesWritten, DiskGrowth: growth, DurationSeconds: e.seconds()}
 	if v.PrimaryIP != "" {
 		out.PrimaryIP = &v.PrimaryIP
 	}

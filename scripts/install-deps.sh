@@ -15,6 +15,7 @@ qemu-img             qemu-utils
 qemu-nbd             qemu-utils
 qemu-storage-daemon  qemu-system-x86,qemu-utils
 mke2fs               e2fsprogs
+sfdisk               fdisk
 curl                 curl
 gcc                  gcc
 flock                util-linux
