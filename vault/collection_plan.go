@@ -128,10 +128,11 @@ func (v *Vault) markAll(ctx context.Context, all []Manifest, visit func([]marked
 	for _, b := range all {
 		for _, im := range b.Images {
 			if err := m.image(ctx, b.Backup, im); err != nil {
-				if _, gone := v.readManifest(ctx, b.Backup); errors.Is(gone, ErrNoBackup) {
-					err = errVanished
+				_, gone := v.readManifest(ctx, b.Backup)
+				if errors.Is(gone, ErrNoBackup) {
+					return nil, errVanished
 				}
-				return nil, err
+				return nil, errors.Join(err, gone)
 			}
 		}
 	}

@@ -24,7 +24,8 @@ func (w *powered) restores(t *testing.T) {
 	if got := get(t, w.web+"/content"); got != "good" {
 		t.Errorf("after the restore it serves %q", got)
 	}
-	if got := w.logGoesOn(t); got != backedUp {
+	// At the instant of the backup an entry may have been on the first disk only.
+	if got := w.logGoesOn(t); got != backedUp && got+1 != backedUp {
 		t.Errorf("the log goes on after %d; the backup ends with %d", got, backedUp)
 	}
 	if got := w.names(t); got != "" {
