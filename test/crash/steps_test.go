@@ -98,7 +98,8 @@ func (w *stepped) whole(t *testing.T, s scenario) []string {
 	w.ended(t, s.kind)
 	places := slices.DeleteFunc(w.halts.passed(t), func(place string) bool {
 		// The upkeep that may run meanwhile uses no hypervisor.
-		return !strings.HasPrefix(place, string(s.kind)+".") && (job == "" && !s.hypervisor || !strings.HasPrefix(place, "qemu."))
+		return diedElsewhere(place) ||
+			!strings.HasPrefix(place, string(s.kind)+".") && (job == "" && !s.hypervisor || !strings.HasPrefix(place, "qemu."))
 	})
 	s.check(t, w, j)
 	w.nothingLeft(t)
@@ -141,9 +142,7 @@ func (w *stepped) die(t *testing.T, c cell) {
 			t.Errorf("the operation does not come to %s", c.place)
 		}
 		t.Logf("this time the operation did not come to %s", c.place)
-		return
-	}
-	if c.victim == "service" {
+	} else if c.victim == "service" {
 		w.Kill(t)
 		w.Start(t)
 	} else {
