@@ -53,9 +53,12 @@ func (v *Vault) planCollection(ctx context.Context, o CollectOptions) (*Collecti
 	if err != nil || p != nil {
 		return p, err
 	}
-	latest, _, err := v.latestPlan(ctx)
+	latest, done, err := v.latestPlan(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if !done { // published since: with a second plan beside it writers would see only one
+		return nil, ErrCollecting
 	}
 	// The order matters. A pack that is listed had its session's mark before it; a
 	// session whose mark is not listed after that has its manifest already, if ever;

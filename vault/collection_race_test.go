@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"iter"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +108,57 @@ func TestCollectBackupThatCameAndWent(t *testing.T) {
 	collectAll(t, v, atOnce)
 	checkOK(t, v)
 	mustRestore(t, v, "b2", r.disk)
+}
+
+// interposed calls before the second listing of a prefix.
+type interposed struct {
+	blob.Storage
+	prefix string
+	before func()
+	seen   int
+}
+
+func (i *interposed) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
+	if prefix == i.prefix {
+		if i.seen++; i.seen == 2 {
+			i.before()
+		}
+	}
+	return i.Storage.List(ctx, prefix)
+}
+
+// A collector that finds no plan sleeps, while another publishes one and waits for
+// a writer older than it. There must be no second plan: writers would look at the
+// later one only, and rely on what the first condemned.
+func TestCollectPlanPublishedMeanwhile(t *testing.T) {
+	r := newRace(t)
+	err := r.open(r.st).Write(t.Context(), "s1", func(ctx context.Context, s *vault.Session) error {
+		asleep := &interposed{Storage: r.st, prefix: "plans/"}
+		v := r.open(asleep)
+		asleep.before = func() {
+			var waiting *vault.WaitingError
+			if _, err := r.collect(r.st, vault.CollectOptions{Wait: time.Nanosecond}); !errors.As(err, &waiting) {
+				t.Errorf("a collection with a writer older than the plan: %v", err)
+			}
+		}
+		asleep.seen = 0
+		if p, err := v.PlanCollection(ctx, vault.CollectOptions{Wait: time.Nanosecond}); !errors.Is(err, vault.ErrCollecting) || asleep.seen < 2 {
+			t.Errorf("planned %+v beside an open plan, %v", p, err)
+		}
+		im, err := r.image(ctx, s, "")
+		if err != nil {
+			return err
+		}
+		_, err = s.Commit(ctx, vault.Manifest{Backup: "b1", Images: []vault.Image{im}})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := r.open(r.st)
+	collectAll(t, v, atOnce)
+	checkOK(t, v)
+	mustRestore(t, v, "b1", r.disk)
 }
 
 // A collector that has seen no manifest of a session is about to end it, when the
