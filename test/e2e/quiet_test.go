@@ -162,7 +162,8 @@ func (w *quiet) smallScratch(t *testing.T) {
 // may write less, and is free again afterwards.
 func (w *quiet) limitedWrites(t *testing.T) {
 	const limit = 256 << 10
-	w.again(t, "host.scratch_retry.guest_write_bytes_per_second", fmt.Sprint(limit))
+	// Read faster, so that what the guest may write meanwhile has room.
+	w.again(t, "host.scratch_retry.guest_write_bytes_per_second", fmt.Sprint(limit), "host.backup_bytes_per_second", "12000000")
 	job := w.begun(t)
 	w.fill(t, 8, 4)
 	note := fmt.Sprintf("again, with the VPS's writes limited to %d bytes per second", limit)
